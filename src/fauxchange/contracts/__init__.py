@@ -1,0 +1,1 @@
+"""Wire schemas: frames, problem documents and the generated protobuf code."""

@@ -1,0 +1,1 @@
+"""The data adapter: every repository of the venue, and the only place that knows a database driver."""

@@ -1,0 +1,1 @@
+"""Shared vocabulary: pure values and rules that every part of the venue speaks."""

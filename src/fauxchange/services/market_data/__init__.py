@@ -1,0 +1,1 @@
+"""The market-data simulator: it generates, replays, stores and distributes prices."""

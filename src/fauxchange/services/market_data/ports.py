@@ -1,0 +1,53 @@
+"""What the market-data service needs from others."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from fauxchange.domain.instruments import Instrument
+from fauxchange.domain.market_data import FeedSource, Metadata
+from fauxchange.services.market_data.core.batches import PriceBatch
+
+
+class PriceSource(Protocol):
+    """Where prices come from: a model, recorded data, a fixed path, or a live push.
+
+    A source never waits for venue time: it says when its rows are due, and the pipeline waits. Sources whose rows
+    exist already answer at once; a push source waits for the outside world.
+    """
+
+    @property
+    def kind(self) -> FeedSource:
+        """What its prices are marked with."""
+        ...
+
+    @property
+    def instruments(self) -> Sequence[Instrument]:
+        """The instruments it prices; `PriceBatch.symbol_index` counts into this sequence."""
+        ...
+
+    async def open(self, start_ns: int) -> None:
+        """Make ready to give rows from venue time `start_ns` on.
+
+        Raises: ConfigurationError if the source cannot be used; nothing has started then
+        """
+        ...
+
+    async def next(self, max_steps: int) -> PriceBatch | None:
+        """Return the rows of the next steps, at most `max_steps` distinct times; None when the source has ended."""
+        ...
+
+    async def close(self) -> None:
+        """Release what `open` took; safe to call twice."""
+        ...
+
+    def state(self) -> Metadata | None:
+        """Return a JSON document from which `restore` goes on after the last row given, or None if it cannot."""
+        ...
+
+    def restore(self, state: Metadata) -> bool:
+        """Go on from a document of `state`, before `open`; return False if it does not fit this source."""
+        ...
+
+    def report(self) -> Metadata:
+        """Return counts worth showing an operator: rows, gaps, duplicates, reconnects, staleness."""
+        ...

@@ -1,0 +1,1 @@
+"""Helpers for tests, ours and those of people who build on Fauxchange."""
