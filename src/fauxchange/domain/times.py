@@ -33,7 +33,7 @@ def format_time(ts_ns: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest_ns // NS_PER_US:06d}Z"
 
 
-def parse_time(text: str) -> int:
+def parse_time(text: str, *, field: str | None = None) -> int:
     """Return nanoseconds since 1970 of an RFC 3339 time or of a bare date (midnight UTC).
 
     Raises: InvalidRequest if the text is neither

@@ -1,7 +1,7 @@
 """What the market-data service needs from others."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.market_data import FeedSource, Metadata
@@ -50,4 +50,13 @@ class PriceSource(Protocol):
 
     def report(self) -> Metadata:
         """Return counts worth showing an operator: rows, gaps, duplicates, reconnects, staleness."""
+        ...
+
+
+@runtime_checkable
+class Skipping(Protocol):
+    """A source whose steps may be left out: a model that is overdue goes on at the present."""
+
+    def skip_to(self, ts_ns: int) -> int:
+        """Leave out the steps before `ts_ns`; return how many were left out."""
         ...

@@ -1,0 +1,332 @@
+"""Market data over gRPC: parse, ask the service, render; and streams in batches.
+
+A stream's batch is made of elements that were serialised once for all streams: elements of a repeated field simply
+follow each other on the wire, so joining them is making the batch.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Protocol
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fauxchange.contracts.market_data import render
+from fauxchange.contracts.market_data.v1 import market_data_pb2 as pb
+from fauxchange.data.ports import CandleQuery, PriceFeedQuery
+from fauxchange.domain.errors import InvalidRequest, RateLimited, Unavailable
+from fauxchange.domain.intervals import INTERVAL_NAMES, parse_interval
+from fauxchange.domain.times import NS_PER_S
+from fauxchange.platform.streams.endpoint import (
+    Heartbeat,
+    SnapshotRequired,
+    StreamLimits,
+    StreamMetrics,
+    begin,
+)
+from fauxchange.platform.streams.hub import Delivery
+from fauxchange.platform.streams.topics import Mailbox, StreamMessage, Topic
+from fauxchange.services.market_data.service.channels import CANDLES, PRICES, SCENARIO
+from fauxchange.services.market_data.service.feed import MarketDataService
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["MarketDataService"].full_name
+TRANSPORT = "grpc"
+DEFAULT_LIMIT = 1_000
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Batch(Protocol):
+    """What the batches of all streams have in common."""
+
+    snapshots_required: Any
+    heartbeat: Any
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        """Return the message's bytes."""
+        ...
+
+
+class _Stream:
+    """One reader."""
+
+    def __init__(self, limits: StreamLimits, batch_type: Callable[[], Batch]) -> None:
+        self._mailbox = Mailbox(limits.queue_messages)
+        self._batch_type = batch_type
+        self._wake = asyncio.Event()
+        self._beat = b""
+        self._failure: Exception | None = None
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Keep what was published until the next batch."""
+        if not self._mailbox.add(delivery.messages):
+            self.fail(RateLimited("the stream is not being read quickly enough", code="slow_consumer"))
+        self._wake.set()
+
+    def beat(self, message: StreamMessage) -> None:  # noqa: ARG002 - a batch beats with its own message
+        """Send a heartbeat with the next batch."""
+        batch = self._batch_type()
+        batch.heartbeat.timestamp.GetCurrentTime()
+        self._beat = batch.SerializeToString()
+        self._wake.set()
+
+    def fail(self, failure: Exception) -> None:
+        """End the stream with a failure."""
+        self._failure = self._failure or failure
+        self._wake.set()
+
+    async def next_batch(self) -> bytes:
+        """Wait for something to send, and return it."""
+        await self._wake.wait()
+        self._wake.clear()
+        if self._failure is not None:
+            raise self._failure
+        beat, self._beat = self._beat, b""
+        return b"".join([message.proto() for message in self._mailbox.drain()]) + beat
+
+    @property
+    def conflated(self) -> int:
+        """How many messages have been merged."""
+        return self._mailbox.conflated
+
+
+class MarketDataRpc:
+    """The gRPC edge."""
+
+    def __init__(
+        self,
+        service: MarketDataService,
+        *,
+        limits: StreamLimits,
+        heartbeat: Heartbeat,
+        metrics: StreamMetrics,
+        flush_interval_s: float,
+        max_streams: int,
+    ) -> None:
+        self._service = service
+        self._limits = limits
+        self._heartbeat = heartbeat
+        self._metrics = metrics
+        self._flush_interval_s = flush_interval_s
+        self._max_streams = max_streams
+        self._streams: dict[_Stream, None] = {}
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Return the handlers of all methods; streams are handed on as bytes, already serialised."""
+        unary: dict[str, tuple[Callable[..., Any], Any]] = {
+            "ListSymbols": (self.list_symbols, pb.ListSymbolsRequest),
+            "GetPrice": (self.get_price, pb.GetPriceRequest),
+            "ListPrices": (self.list_prices, pb.ListPricesRequest),
+            "GetPriceHistory": (self.get_price_history, pb.GetPriceHistoryRequest),
+            "GetCandles": (self.get_candles, pb.GetCandlesRequest),
+            "GetSnapshot": (self.get_snapshot, pb.GetSnapshotRequest),
+        }
+        streams: dict[str, tuple[Callable[..., Any], Any]] = {
+            "StreamPrices": (self.stream_prices, pb.StreamPricesRequest),
+            "StreamCandles": (self.stream_candles, pb.StreamCandlesRequest),
+            "StreamScenarios": (self.stream_scenarios, pb.StreamScenariosRequest),
+        }
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            name: grpc.unary_unary_rpc_method_handler(
+                behaviour, request_deserializer=request.FromString, response_serializer=_serialise
+            )
+            for name, (behaviour, request) in unary.items()
+        }
+        for name, (behaviour, request) in streams.items():
+            handlers[name] = grpc.unary_stream_rpc_method_handler(behaviour, request_deserializer=request.FromString)
+        return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
+
+    def end_streams(self) -> None:
+        """End all streams because the server stops."""
+        for stream in tuple(self._streams):
+            stream.fail(Unavailable("the server is shutting down; resume with another", code="server_shutdown"))
+
+    # Questions
+
+    async def list_symbols(self, request: pb.ListSymbolsRequest, context: Context) -> pb.ListSymbolsResponse:  # noqa: ARG002
+        """Answer with the symbols that are priced."""
+        response = pb.ListSymbolsResponse()
+        for market in self._service.get_active_symbols():
+            message = render.symbol_message(market.instrument, market.source.value)
+            response.symbols.add(
+                symbol=message.symbol,
+                base=message.base,
+                quote=message.quote,
+                tick_size=message.tick_size,
+                lot_size=message.lot_size,
+                source=message.source,
+            )
+        return response
+
+    async def get_price(self, request: pb.GetPriceRequest, context: Context) -> pb.Price:  # noqa: ARG002
+        """Answer with the latest price of a symbol."""
+        quote = self._service.price(request.symbol)
+        return render.price_proto(render.price_message(quote), quote.ts_ns)
+
+    async def list_prices(self, request: pb.ListPricesRequest, context: Context) -> pb.ListPricesResponse:  # noqa: ARG002
+        """Answer with the latest prices."""
+        quotes = self._service.latest_prices(list(request.symbols))
+        return pb.ListPricesResponse(
+            prices=[render.price_proto(render.price_message(quote), quote.ts_ns) for quote in quotes]
+        )
+
+    async def get_price_history(
+        self,
+        request: pb.GetPriceHistoryRequest,
+        context: Context,  # noqa: ARG002
+    ) -> pb.GetPriceHistoryResponse:
+        """Answer with a page of stored prices."""
+        instrument = self._service.market(request.symbol).instrument
+        page = await self._service.price_history(
+            PriceFeedQuery(
+                symbol=instrument.symbol,
+                start_ns=_time_ns(request, "start"),
+                end_ns=_time_ns(request, "end"),
+                limit=request.limit or DEFAULT_LIMIT,
+                cursor=request.cursor or None,
+                newest_first=request.newest_first,
+            )
+        )
+        return pb.GetPriceHistoryResponse(
+            prices=[
+                render.price_proto(render.stored_price_message(feed, instrument), feed.ts_ns) for feed in page.items
+            ],
+            next_cursor=page.next_cursor or "",
+        )
+
+    async def get_candles(self, request: pb.GetCandlesRequest, context: Context) -> pb.GetCandlesResponse:  # noqa: ARG002
+        """Answer with a page of candles."""
+        instrument = self._service.market(request.symbol).instrument
+        page = await self._service.candle_history(
+            CandleQuery(
+                symbol=instrument.symbol,
+                interval_ns=self._interval_ns(request.interval),
+                start_ns=_time_ns(request, "start"),
+                end_ns=_time_ns(request, "end"),
+                limit=request.limit or DEFAULT_LIMIT,
+                cursor=request.cursor or None,
+                newest_first=request.newest_first,
+            )
+        )
+        return pb.GetCandlesResponse(
+            candles=[
+                render.candle_proto(render.stored_candle_message(candle, instrument), candle.open_ns)
+                for candle in page.items
+            ],
+            next_cursor=page.next_cursor or "",
+        )
+
+    async def get_snapshot(self, request: pb.GetSnapshotRequest, context: Context) -> pb.MarketSnapshot:  # noqa: ARG002
+        """Answer with the present state of a market."""
+        snapshot = self._service.snapshot(request.symbol)
+        instrument = self._service.market(request.symbol).instrument
+        return render.snapshot_proto(render.snapshot_message(snapshot, instrument), snapshot.ts_ns)
+
+    # Streams
+
+    def stream_prices(self, request: pb.StreamPricesRequest, context: Context) -> AsyncIterator[bytes]:  # noqa: ARG002
+        """Stream prices."""
+        return self._stream(PRICES, list(request.subscriptions), pb.PriceBatch)
+
+    def stream_candles(self, request: pb.StreamCandlesRequest, context: Context) -> AsyncIterator[bytes]:  # noqa: ARG002
+        """Stream candles of one interval."""
+        interval_ns = self._interval_ns(request.interval)
+        channel = f"{CANDLES}:{INTERVAL_NAMES[interval_ns]}"
+        return self._stream(channel, list(request.subscriptions), pb.CandleBatch)
+
+    def stream_scenarios(self, request: pb.StreamScenariosRequest, context: Context) -> AsyncIterator[bytes]:  # noqa: ARG002
+        """Stream what happens to scenarios."""
+        subscription = pb.Subscription()
+        if request.HasField("from_sequence"):
+            subscription.from_sequence = request.from_sequence
+        if request.HasField("epoch"):
+            subscription.epoch = request.epoch
+        return self._stream(SCENARIO, [subscription], pb.ScenarioBatch)
+
+    async def _stream(
+        self, channel: str, subscriptions: Sequence[pb.Subscription], batch_type: Callable[[], Batch]
+    ) -> AsyncIterator[bytes]:
+        if len(self._streams) >= self._max_streams:
+            raise RateLimited(f"{self._max_streams} streams are open, which is the limit", code="too_many_streams")
+        stream = _Stream(self._limits, batch_type)
+        try:
+            # Nothing awaits between the snapshot and the subscription, so no message falls between them.
+            first = self._begin(stream, channel, subscriptions or [pb.Subscription()], batch_type)
+            self._streams[stream] = None
+            self._heartbeat.join(stream)
+            self._metrics.subscribers.set(len(self._streams), TRANSPORT)
+            yield first
+            loop = asyncio.get_running_loop()
+            flushed = loop.time()
+            while True:
+                batch = await stream.next_batch()
+                if batch:
+                    yield batch
+                wait = flushed + self._flush_interval_s - loop.time()
+                if wait > 0:
+                    await asyncio.sleep(wait)
+                flushed = loop.time()
+        finally:
+            self._service.hub.leave(stream)
+            self._heartbeat.leave(stream)
+            self._streams.pop(stream, None)
+            self._metrics.subscribers.set(len(self._streams), TRANSPORT)
+            self._metrics.conflated.inc(stream.conflated, TRANSPORT)
+
+    def _begin(
+        self,
+        stream: _Stream,
+        channel: str,
+        subscriptions: Sequence[pb.Subscription],
+        batch_type: Callable[[], Batch],
+    ) -> bytes:
+        """Subscribe the stream and return its first batch: snapshots, missed messages, and what cannot be resumed."""
+        first: list[StreamMessage] = []
+        notices = batch_type()
+        wanted: list[Topic] = []
+        for subscription in subscriptions:
+            topics = self._service.resolve_topics(channel, subscription.symbol or None)
+            if any(topic in wanted for topic in topics):
+                raise InvalidRequest("a symbol is subscribed twice", code="already_subscribed", field="subscriptions")
+            wanted += topics
+            try:
+                first += begin(
+                    topics,
+                    from_sequence=subscription.from_sequence if subscription.HasField("from_sequence") else None,
+                    epoch=subscription.epoch if subscription.HasField("epoch") else None,
+                )
+            except SnapshotRequired:
+                self._metrics.snapshots_required.inc(1, TRANSPORT)
+                (topic,) = topics
+                notices.snapshots_required.add(
+                    symbol=topic.symbol,
+                    from_sequence=subscription.from_sequence,
+                    epoch=topic.epoch,
+                    sequence=topic.sequence,
+                )
+                first += begin(topics, from_sequence=None, epoch=None)
+        if len(wanted) > self._limits.subscriptions:
+            raise InvalidRequest(
+                f"a stream has at most {self._limits.subscriptions} subscriptions",
+                code="too_many_subscriptions",
+                field="subscriptions",
+            )
+        for topic in wanted:
+            self._service.hub.subscribe(stream, topic)
+        return b"".join([message.proto() for message in first]) + notices.SerializeToString()
+
+    def _interval_ns(self, text: str) -> int:
+        return parse_interval(text) if text else self._service.default_interval_ns
+
+
+def _serialise(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def _time_ns(request: Message, field: str) -> int | None:
+    if not request.HasField(field):
+        return None
+    moment: Timestamp = getattr(request, field)
+    return moment.seconds * NS_PER_S + moment.nanos

@@ -1,0 +1,1 @@
+"""The use cases of market data: feeding, publishing, storing, querying, bending."""

@@ -1,0 +1,296 @@
+"""The stochastic source of prices: a model on a grid of venue time.
+
+Steps lie at whole multiples of the update interval. The source works some steps ahead, because a model is quicker in
+blocks; when scenarios change, what has not been handed out is taken back and made anew, and since every random word
+has its place this costs nothing but the time.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from typing import Any, Protocol
+
+import numpy as np
+
+from fauxchange.domain.errors import ConfigurationError, check
+from fauxchange.domain.instruments import Instrument
+from fauxchange.domain.market_data import FeedSource, Metadata
+from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_MS, format_duration
+from fauxchange.services.market_data.core.arithmetic import FloatArray
+from fauxchange.services.market_data.core.batches import SPREAD_BY_POLICY, Int64Array, PriceBatch
+from fauxchange.services.market_data.core.gbm import Gbm
+from fauxchange.services.market_data.core.lmvj import LmvJ
+from fauxchange.services.market_data.core.models import (
+    KernelCompiler,
+    ModelColumns,
+    ModelState,
+    Priced,
+    PriceModel,
+    interpreted,
+)
+from fauxchange.services.market_data.core.parameters import LmvTable, initial_price, lmv_table
+from fauxchange.services.market_data.core.scenarios import Timeline
+
+DEFAULT_MODEL = "lmv-j"
+STATE_VERSION = 1
+MIN_INTERVAL_NS = NS_PER_MS
+MAX_INTERVAL_NS = 60 * NS_PER_MINUTE
+
+AHEAD_STEPS = 64
+AHEAD_ROWS = 4_096
+"""How far the source works ahead: so many steps, or fewer where there are many symbols."""
+MOST_ROWS = 65_536
+"""Rows of one batch at most, whatever is asked for."""
+
+
+class ModelFactory(Protocol):
+    """How a model is made."""
+
+    def __call__(
+        self, *, priced: Sequence[Priced], seed: int, interval_ns: int, table: LmvTable, compiler: KernelCompiler
+    ) -> PriceModel:
+        """Return the model of some symbols at one step length."""
+        ...
+
+
+MODELS: Mapping[str, ModelFactory] = {"lmv-j": LmvJ, "gbm": Gbm}
+"""The models by name; another one is another entry."""
+
+
+@cache
+def default_table() -> LmvTable:
+    """Return the calibrated parameters that come with the package."""
+    folder = files("fauxchange.services.market_data.core") / "data"
+    return lmv_table(json.loads((folder / "lmv-defaults.json").read_text(encoding="utf-8")))
+
+
+def with_prices(instruments: Sequence[Instrument], initial_prices: Mapping[str, Decimal]) -> tuple[Priced, ...]:
+    """Return instruments with their first prices: those given by symbol, or the defaults of their assets."""
+    return tuple(
+        Priced(
+            instrument=instrument,
+            initial_price=float(
+                initial_prices.get(instrument.symbol, initial_price(instrument.base, instrument.quote))
+            ),
+        )
+        for instrument in instruments
+    )
+
+
+@dataclass(slots=True)
+class _Block:
+    """Steps made ahead, how many of them were handed out, and where the model stood before."""
+
+    before: ModelState
+    ts_ns: Int64Array
+    columns: ModelColumns
+    given: int = 0
+
+    @property
+    def left(self) -> int:
+        return len(self.ts_ns) - self.given
+
+
+class ModelSource:
+    """A price source that draws from a model and never ends.
+
+    Units: interval_ns in nanoseconds of venue time, initial_prices in quote currency by symbol
+    """
+
+    kind = FeedSource.SIMULATOR
+
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        *,
+        seed: int,
+        interval_ns: int,
+        model: str = DEFAULT_MODEL,
+        initial_prices: Mapping[str, Decimal] | None = None,
+        compiler: KernelCompiler = interpreted,
+        table: LmvTable | None = None,
+        ahead_steps: int = AHEAD_STEPS,
+    ) -> None:
+        if model not in MODELS:
+            raise ConfigurationError(f"{model!r} is not a price model; there are {', '.join(sorted(MODELS))}")
+        if not MIN_INTERVAL_NS <= interval_ns <= MAX_INTERVAL_NS:
+            raise ConfigurationError(
+                f"a price update interval is between {format_duration(MIN_INTERVAL_NS)} and "
+                f"{format_duration(MAX_INTERVAL_NS)}, not {format_duration(interval_ns)}"
+            )
+        check(len(instruments) > 0, "a model prices at least one symbol")
+        self.instruments = tuple(instruments)
+        self._seed = seed
+        self._interval_ns = interval_ns
+        self._model = MODELS[model](
+            priced=with_prices(instruments, initial_prices or {}),
+            seed=seed,
+            interval_ns=interval_ns,
+            table=table or default_table(),
+            compiler=compiler,
+        )
+        self._ahead = max(1, min(ahead_steps, AHEAD_ROWS // len(instruments)))
+        self._block: _Block | None = None
+        self._due_ns: int | None = None
+        self._skipped = 0
+        self._remade = 0
+        self._closed = False
+
+    async def open(self, start_ns: int) -> None:
+        """Make ready to give rows from venue time `start_ns` on, or from after the last row of a restored state."""
+        due_ns = self._on_grid(start_ns)
+        last_ns = self._model.state().last_ns
+        self._due_ns = due_ns if last_ns is None else max(due_ns, self._on_grid(last_ns + 1))
+        self._closed = False
+
+    async def next(self, max_steps: int) -> PriceBatch | None:
+        """Return the rows of the next steps: at least one step, at most `max_steps`."""
+        check(max_steps > 0, "at least one step is asked for")
+        if self._closed:
+            return None
+        check(self._due_ns is not None, "a source is opened before it gives rows")
+        block = self._block
+        if block is None or block.left == 0:
+            block = self._block = self._made(max_steps)
+        first = block.given
+        block.given += min(max_steps, block.left)
+        self._due_ns = int(block.ts_ns[block.given - 1]) + self._interval_ns
+        return self._batch(block.ts_ns[first : block.given], block.columns.part(first, block.given))
+
+    async def close(self) -> None:
+        """End; safe to call twice."""
+        self._settle()
+        self._closed = True
+
+    def schedule(self, timeline: Timeline) -> None:
+        """Let these scenarios, and no others, act on every step that has not been handed out yet."""
+        self._settle()
+        self._model.bend(timeline)
+
+    def skip_to(self, ts_ns: int) -> int:
+        """Leave out the steps before `ts_ns`; return how many were left out.
+
+        The market stood still meanwhile: the next price follows the last one as if nothing lay between them, except
+        that scenarios, which belong to venue time, have gone on.
+        """
+        check(self._due_ns is not None, "a source is opened before steps are left out")
+        due_ns, target_ns = self._due_ns or 0, self._on_grid(ts_ns)
+        if target_ns <= due_ns:
+            return 0
+        self._settle()
+        skipped = (target_ns - due_ns) // self._interval_ns
+        self._due_ns = target_ns
+        self._skipped += skipped
+        return skipped
+
+    def state(self) -> Metadata:
+        """Return a JSON document from which `restore` goes on after the last row given; floats are exact."""
+        self._settle()
+        state = self._model.state()
+        return {
+            **self._identity(),
+            "position": state.position,
+            "last_ns": state.last_ns,
+            "symbols": {
+                symbol: {
+                    "identity": self._model.identity(symbol),
+                    "values": [value.hex() for value in values.tolist()],
+                    "anchors": {name: anchor.hex() for name, anchor in state.anchors.get(symbol, {}).items()},
+                }
+                for symbol, values in state.symbols.items()
+            },
+        }
+
+    def restore(self, state: Metadata) -> bool:
+        """Go on from a document of `state`, before `open`; return False if it does not fit.
+
+        It fits if seed, model, interval and the parameters and grids of the symbols that it shares with this source
+        are the same. Symbols that it lacks start afresh and change nothing for the others.
+        """
+        if {name: state.get(name) for name in self._identity()} != self._identity():
+            return False
+        try:
+            restored = self._parsed(state)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return False
+        if restored is None:
+            return False
+        self._block = None
+        self._model.restore(restored)
+        return True
+
+    def report(self) -> Metadata:
+        """Return what an operator may want to know."""
+        return {
+            "model": self._model.name,
+            "seed": self._seed,
+            "interval": format_duration(self._interval_ns),
+            "ahead_steps": self._block.left if self._block is not None else 0,
+            "skipped_steps": self._skipped,
+            "remade_steps": self._remade,
+        }
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "version": STATE_VERSION,
+            "model": self._model.name,
+            "seed": self._seed,
+            "interval_ns": self._interval_ns,
+        }
+
+    def _parsed(self, state: Metadata) -> ModelState | None:
+        """Return the state in a document, or None if a symbol in it is not the one known here."""
+        symbols: dict[str, FloatArray] = {}
+        anchors: dict[str, dict[str, float]] = {}
+        fresh = self._model.state().symbols
+        for instrument in self.instruments:
+            symbol = instrument.symbol
+            entry = state["symbols"].get(symbol)
+            if entry is None:
+                continue
+            values = np.array([float.fromhex(text) for text in entry["values"]])
+            if entry["identity"] != self._model.identity(symbol) or values.shape != fresh[symbol].shape:
+                return None
+            symbols[symbol] = values
+            anchors[symbol] = {str(name): float.fromhex(text) for name, text in entry["anchors"].items()}
+        last_ns = state["last_ns"]
+        return ModelState(
+            position=int(state["position"]),
+            last_ns=None if last_ns is None else int(last_ns),
+            symbols=symbols,
+            anchors=anchors,
+        )
+
+    def _on_grid(self, ts_ns: int) -> int:
+        return -(-ts_ns // self._interval_ns) * self._interval_ns
+
+    def _made(self, max_steps: int) -> _Block:
+        most = max(1, MOST_ROWS // len(self.instruments))
+        steps = min(max(max_steps, self._ahead), most)
+        before = self._model.state()
+        ts_ns = (self._due_ns or 0) + self._interval_ns * np.arange(steps, dtype=np.int64)
+        return _Block(before, ts_ns, self._model.advance(ts_ns))
+
+    def _settle(self) -> None:
+        """Take back the steps that were made and not handed out."""
+        block, self._block = self._block, None
+        if block is None or block.left == 0:
+            return
+        self._remade += block.left
+        self._model.restore(block.before)
+        if block.given:
+            self._model.advance(block.ts_ns[: block.given])
+
+    def _batch(self, ts_ns: Int64Array, columns: ModelColumns) -> PriceBatch:
+        symbols, rows = len(self.instruments), len(self.instruments) * len(ts_ns)
+        return PriceBatch(
+            ts_ns=np.repeat(ts_ns, symbols),
+            symbol_index=np.tile(np.arange(symbols, dtype=np.int64), len(ts_ns)),
+            mid_half_ticks=columns.mids.T.ravel(),
+            spread_ticks=np.full(rows, SPREAD_BY_POLICY, np.int64),
+            last_ticks=columns.lasts.T.ravel(),
+            volume_lots=columns.lots.T.ravel(),
+        )

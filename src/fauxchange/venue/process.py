@@ -1,0 +1,318 @@
+"""One process of the venue: its stores, its clock, its services, its listeners, from start to a graceful stop.
+
+`up` runs every service there is in one process; `serve` runs one. Both are this module: which services are built, and
+under which name and ports, is the only difference.
+"""
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import structlog
+import uvloop
+
+from fauxchange.data.adapter import open_data_adapter
+from fauxchange.data.ports import DataAdapter
+from fauxchange.domain.errors import ConfigurationError
+from fauxchange.domain.times import NS_PER_S, format_time
+from fauxchange.platform.clock import VirtualClock, WallClock
+from fauxchange.platform.discovery import Registration
+from fauxchange.platform.health import HealthRegistry
+from fauxchange.platform.http.app import AuditAppConfig, HttpAppConfig, create_audit_app, create_http_app
+from fauxchange.platform.http.server import HttpServer
+from fauxchange.platform.keys import load_or_create_key
+from fauxchange.platform.lifecycle import BackgroundComponent, Component, Supervisor
+from fauxchange.platform.listening import Listener
+from fauxchange.platform.logging import register_secret
+from fauxchange.platform.metrics import EventLoopLag, PrometheusMetrics
+from fauxchange.platform.ports import ServiceInstance
+from fauxchange.platform.ready import Ready, remove_ready, write_ready
+from fauxchange.platform.rpc.server import GrpcServer
+from fauxchange.platform.settings import Settings
+from fauxchange.platform.streams.websocket import websocket_factory
+from fauxchange.services.market_data.app import (
+    MarketData,
+    MarketDataConfig,
+    Sources,
+    build_market_data,
+    check_scenarios,
+    read_config,
+    read_scenario_file,
+    read_sources,
+)
+from fauxchange.services.market_data.app.sources import Progress
+from fauxchange.services.market_data.core.scenarios import ScenarioSpec
+from fauxchange.services.market_data.ports import PriceSource
+from fauxchange.venue.services import SERVICES
+
+DATABASE = "fauxchange.sqlite"
+AUDIT_KEY_FILE = "audit.key"
+LOCK_FILE = "lock"
+LISTENER_SHARE = 0.4
+"""Share of the time for a graceful stop that requests in flight may take on each listener."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A process that can start: settings checked, files read."""
+
+    settings: Settings
+    market_data: MarketDataConfig
+    sources: Sources
+    scenarios: tuple[ScenarioSpec, ...] = ()
+    extra_sources: tuple[PriceSource, ...] = ()
+    announce: Callable[["Addresses"], None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where a running process can be reached."""
+
+    http: str
+    grpc: str
+    audit: str | None
+    ready_file: Path
+
+
+def prepare(
+    settings: Settings,
+    *,
+    progress: Progress | None = None,
+    extra_sources: Sequence[PriceSource] = (),
+    announce: Callable[[Addresses], None] | None = None,
+) -> Plan:
+    """Read and check everything that a process is started from.
+
+    Raises: ConfigurationError that names what is bad; nothing has started then
+    """
+    config = read_config(settings)
+    sources = read_sources(config, progress)
+    scenarios = () if config.scenario_file is None else read_scenario_file(config.scenario_file)
+    check_scenarios(scenarios, sources)
+    return Plan(
+        settings=settings,
+        market_data=config,
+        sources=sources,
+        scenarios=scenarios,
+        extra_sources=tuple(extra_sources),
+        announce=announce,
+    )
+
+
+class Process:
+    """A process of the venue, run once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.settings = plan.settings
+        self.supervisor = Supervisor(stop_timeout_ns=plan.settings.shutdown_timeout_ns)
+        self.clock: WallClock | VirtualClock = _clock(plan)
+        self.health = HealthRegistry()
+        self.addresses: Addresses | None = None
+        self.market_data: MarketData | None = None
+        self.audit_key: str | None = None
+
+    async def run(self, *, handle_signals: bool = True) -> int:
+        """Run until told to stop; return the exit code. Raises: ConfigurationError, Unavailable."""
+        settings = self.settings
+        with data_folder(settings.data_dir):
+            data = await open_data_adapter(
+                settings.data_dir / DATABASE if settings.store == "sqlite" else None,
+                cache_namespace=settings.cache_namespace,
+                cache_ttl_s=settings.cache_ttl_ns / NS_PER_S,
+                service_ttl_s=settings.service_ttl_ns / NS_PER_S,
+            )
+            try:
+                for component in await self._components(data):
+                    self.supervisor.add(component)
+                return await self.supervisor.run(handle_signals=handle_signals)
+            finally:
+                await data.disconnect()
+
+    async def _components(self, data: DataAdapter) -> list[Component]:
+        settings, plan = self.settings, self.plan
+        instance = f"{socket.gethostname()}:{os.getpid()}"
+        metrics = PrometheusMetrics(settings.service_name, instance, settings.service_version)
+        market_data = await build_market_data(
+            plan.market_data,
+            plan.sources,
+            data=data,
+            clock=self.clock,
+            wall_ns=time.time_ns,
+            metrics=metrics,
+            supervisor=self.supervisor,
+            scenarios=plan.scenarios,
+            extra_sources=plan.extra_sources,
+        )
+        self.market_data = market_data
+        market_data.add_health(self.health)
+        stop_s = settings.shutdown_timeout_ns / NS_PER_S * LISTENER_SHARE
+        http = HttpServer(
+            "http",
+            create_http_app(
+                HttpAppConfig(
+                    title="Fauxchange",
+                    version=settings.service_version,
+                    health=self.health,
+                    metrics=metrics,
+                    clock=self.clock,
+                    handlers=market_data.rest_routes,
+                )
+            ),
+            Listener(host=settings.http_host, port=settings.http_port, setting="HTTP_PORT", option="--http-port"),
+            metrics=metrics,
+            ws=websocket_factory({market_data.endpoint.path: market_data.endpoint}),
+            stop_timeout_s=stop_s,
+        )
+        grpc_server = GrpcServer(
+            "grpc",
+            Listener(host=settings.grpc_host, port=settings.grpc_port, setting="GRPC_PORT", option="--grpc-port"),
+            metrics=metrics,
+            health=self.health,
+            stop_timeout_s=stop_s,
+        )
+        grpc_server.add(*market_data.grpc_service, health_name=market_data.name)
+        audit = self._audit_server(market_data, metrics, stop_s)
+        registrations = [
+            Registration(
+                partial(self._instance, entry.registered_name, instance, http, grpc_server),
+                data.discovery,
+                interval_s=settings.heartbeat_interval_ns / NS_PER_S,
+            )
+            for entry in SERVICES.values()
+        ]
+        clock = self.clock
+        driver = [BackgroundComponent("clock", clock.drive, self.supervisor)] if isinstance(clock, VirtualClock) else []
+        return [
+            EventLoopLag(metrics),
+            market_data,
+            http,
+            grpc_server,
+            *([audit] if audit is not None else []),
+            *registrations,
+            *driver,
+            _Announcement(self, http, grpc_server, audit),
+        ]
+
+    def _audit_server(self, market_data: MarketData, metrics: PrometheusMetrics, stop_s: float) -> HttpServer | None:
+        settings = self.settings
+        if not settings.audit_enabled:
+            return None
+        if settings.audit_key is not None:
+            self.audit_key = settings.audit_key.get_secret_value()
+        else:
+            self.audit_key = load_or_create_key(settings.data_dir / AUDIT_KEY_FILE)
+        register_secret(self.audit_key)
+        app = create_audit_app(
+            AuditAppConfig(
+                title="Fauxchange audit and scenarios",
+                version=settings.service_version,
+                metrics=metrics,
+                key=self.audit_key,
+                handlers=market_data.audit_routes,
+            )
+        )
+        listener = Listener(host=settings.audit_host, port=settings.audit_port, setting="AUDIT_PORT")
+        return HttpServer("audit", app, listener, metrics=metrics, stop_timeout_s=stop_s)
+
+    def _instance(self, name: str, instance: str, http: HttpServer, grpc_server: GrpcServer) -> ServiceInstance:
+        now_ns = time.time_ns()
+        return ServiceInstance(
+            name=name,
+            instance=instance,
+            version=self.settings.service_version,
+            host=http.address[0],
+            http_port=http.address[1],
+            grpc_port=grpc_server.address[1],
+            registered_ns=now_ns,
+            heartbeat_ns=now_ns,
+            metadata={"namespace": self.settings.service_discovery_namespace},
+        )
+
+
+@dataclass(slots=True)
+class _Announcement:
+    """The last to start and the first to stop: the process is ready, and says where."""
+
+    process: Process
+    http: HttpServer
+    grpc: GrpcServer
+    audit: HttpServer | None
+    name: str = field(default="announcement", init=False)
+
+    async def start(self) -> None:
+        process = self.process
+        folder = process.settings.data_dir
+        audit_url = None if self.audit is None else self.audit.url
+        secrets = {} if process.audit_key is None else {"audit_key": process.audit_key}
+        path = write_ready(folder, Ready(http=self.http.url, grpc=self.grpc.target, audit=audit_url, secrets=secrets))
+        process.addresses = Addresses(http=self.http.url, grpc=self.grpc.target, audit=audit_url, ready_file=path)
+        process.health.set_ready(True)
+        log.info(
+            "ready",
+            http=self.http.url,
+            grpc=self.grpc.target,
+            audit=audit_url,
+            ready_file=str(path),
+            venue_time=format_time(process.clock.now_ns()),
+        )
+        if process.plan.announce is not None:
+            process.plan.announce(process.addresses)
+
+    async def stop(self) -> None:
+        self.process.health.set_ready(False)
+        remove_ready(self.process.settings.data_dir)
+
+
+@contextmanager
+def data_folder(path: Path) -> Iterator[None]:
+    """Hold the data folder for this process alone.
+
+    Raises: ConfigurationError if it cannot be made or written, or another process holds it
+    """
+    lock: IO[str] | None = None
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (path / LOCK_FILE).open("a+", encoding="utf-8")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        if lock is not None:
+            lock.close()
+        raise ConfigurationError(
+            f"data folder {path} is in use by another process; stop it, or use --data-dir or DATA_DIR for another",
+            field="DATA_DIR",
+        ) from exc
+    except OSError as exc:
+        raise ConfigurationError(
+            f"data folder {path} cannot be written ({exc.strerror}); use --data-dir or DATA_DIR for another",
+            field="DATA_DIR",
+        ) from exc
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def run_process(plan: Plan) -> int:
+    """Run a process on an event loop of its own; return the exit code."""
+    return uvloop.run(Process(plan).run())
+
+
+def _clock(plan: Plan) -> WallClock | VirtualClock:
+    settings = plan.settings
+    if not settings.virtual_time:
+        return WallClock()
+    start_ns = settings.start_time_ns
+    if start_ns is None:
+        # A replay at a speed of its own is told in its own time.
+        start_ns = plan.sources.first_recorded_ns
+    return VirtualClock(time.time_ns() if start_ns is None else start_ns, settings.speed)
