@@ -28,6 +28,10 @@ class Clock(Protocol):
         """Hold virtual time still while the block runs (no effect on the wall clock)."""
         ...
 
+    def idle(self) -> AbstractContextManager[None]:
+        """Let virtual time go on while a task that the clock has woken waits for something else than the clock."""
+        ...
+
 
 class Counter(Protocol):
     """A number that only grows, by label values."""

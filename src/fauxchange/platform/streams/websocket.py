@@ -123,7 +123,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with a transport that uvicorn has accepted."""
-        self._transport = cast("asyncio.Transport", transport)
+        self.transport = cast("asyncio.Transport", transport)
         self._open_connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - why it went does not matter
@@ -151,21 +151,21 @@ class WebSocketConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Write no more for now, and read no more questions, which would be answered into the same full buffer."""
         self._paused = True
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Send what has waited."""
         self._paused = False
-        if self._transport.is_closing():
+        if self.transport.is_closing():
             return
-        self._transport.resume_reading()
+        self.transport.resume_reading()
         if self._mailbox is not None and self._endpoint is not None:
             waiting, conflated = self._mailbox.drain(), self._mailbox.conflated
             self._mailbox = None
             self._endpoint.metrics.conflated.inc(conflated, TRANSPORT)
             if waiting:
-                self._transport.write(Delivery(waiting).frame)
+                self.transport.write(Delivery(waiting).frame)
 
     def shutdown(self) -> None:
         """Say goodbye because the server stops (uvicorn calls this)."""
@@ -176,16 +176,16 @@ class WebSocketConnection(asyncio.Protocol):
     def deliver(self, delivery: Delivery) -> None:
         """Write what was published, or keep it while the client is not reading."""
         if not self._paused:
-            self._transport.write(delivery.frame)
+            self.transport.write(delivery.frame)
             return
         endpoint = self._endpoint
-        if endpoint is None or self._transport.is_closing():
+        if endpoint is None or self.transport.is_closing():
             return
         if self._mailbox is None:
             self._mailbox = Mailbox(endpoint.limits.queue_messages, strict=self._strict)
         if not self._mailbox.add(delivery.messages):
             endpoint.metrics.slow_consumers.inc(1, TRANSPORT)
-            log.warning("slow_consumer", waiting=len(self._mailbox), peer=self._transport.get_extra_info("peername"))
+            log.warning("slow_consumer", waiting=len(self._mailbox), peer=self.transport.get_extra_info("peername"))
             self._mailbox = None
             self.close(CLOSE_SLOW_CONSUMER, "slow_consumer")
 
@@ -193,9 +193,9 @@ class WebSocketConnection(asyncio.Protocol):
         """Send a heartbeat and ask for a sign of life."""
         self._silent_beats += 1
         if self._silent_beats > SILENT_BEATS:
-            self._transport.abort()
+            self.transport.abort()
         elif not self._paused and self._protocol.state is State.OPEN:
-            self._transport.write(Delivery((message,)).frame)
+            self.transport.write(Delivery((message,)).frame)
             self._protocol.send_ping(b"")
             self._flush_protocol()
 
@@ -207,16 +207,16 @@ class WebSocketConnection(asyncio.Protocol):
             self._protocol.send_close(code, reason)
             self._flush_protocol()
         loop = asyncio.get_running_loop()
-        loop.call_later(CLOSE_PATIENCE_S, self._transport.abort)
+        loop.call_later(CLOSE_PATIENCE_S, self.transport.abort)
 
     # The protocol
 
     def _flush_protocol(self) -> None:
         for data in self._protocol.data_to_send():
             if data:
-                self._transport.write(data)
+                self.transport.write(data)
             else:
-                self._transport.close()
+                self.transport.close()
         if self._protocol.state is State.CLOSING and self._endpoint is not None:
             self._endpoint.left(self)
 
@@ -238,7 +238,7 @@ class WebSocketConnection(asyncio.Protocol):
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             self._endpoint = endpoint
             high = endpoint.limits.queue_bytes
-            self._transport.set_write_buffer_limits(high=high, low=high // 4)
+            self.transport.set_write_buffer_limits(high=high, low=high // 4)
             self._flush_protocol()
             endpoint.joined(self)
 
