@@ -49,7 +49,9 @@ def parse_time(text: str, *, field: str | None = None) -> int:
         moment = datetime.fromisoformat(f"{date}T{clock}{zone.upper().replace('Z', '+00:00')}")
         return int(moment.timestamp()) * NS_PER_S + int((fraction or "0").ljust(9, "0"))
     except (ValueError, OverflowError) as exc:
-        raise InvalidRequest(f"{text!r} is not a time; write it as 2026-01-31T12:00:00Z", code="invalid_time") from exc
+        raise InvalidRequest(
+            f"{text!r} is not a time; write it as 2026-01-31T12:00:00Z", code="invalid_time", field=field
+        ) from exc
 
 
 def parse_duration(text: str) -> int:

@@ -307,10 +307,7 @@ class VirtualClock:
         if task is not None:
             self._woken.discard(task)
         self._schedule()
-        try:
-            await arrived
-        finally:
-            self._schedule()
+        await arrived
 
     async def drive(self) -> None:
         """Let time pass at the clock's speed until cancelled; start it when everybody is at their place."""

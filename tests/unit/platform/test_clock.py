@@ -293,7 +293,6 @@ def test_time_flows_on_after_a_run_ahead_was_given_up(run_jumping: RunJumping) -
                 await asyncio.sleep(1)
                 ahead.cancel()
             await asyncio.wait({ahead})
-            # Two turns of the loop: one for the clock to notice, one for time to go on.
             await asyncio.sleep(2)
             return clock.now_ns()
 

@@ -170,7 +170,8 @@ class MarketData:
             self._clock, self._config.snapshot_interval_ns, self._snapshot, priority=SNAPSHOT_PRIORITY
         )
         work = [
-            ("candles closing", closing.run()),
+            # A feed that prices every symbol each second closes candles in passing.
+            *([("candles closing", closing.run())] if self._may_be_silent else []),
             ("snapshots", snapshots.run()),
             ("checkpoints", self._checkpoint_for_ever()),
             *((f"feed {runner.name}", runner.run()) for runner in self._runners),
@@ -209,9 +210,12 @@ class MarketData:
             await self._data.state.save(STATE_MODEL, model_state)
         await self.service.save(clean=clean)
 
+    @property
+    def _may_be_silent(self) -> bool:
+        return self._config.interval_ns > NS_PER_S or any(runner.source is not self._model for runner in self._runners)
+
     async def _close(self, ts_ns: int) -> None:
         self.service.close_candles(ts_ns)
-        self._feed_metrics.subscriptions(self.service.markets.values())
 
     async def _snapshot(self, ts_ns: int) -> None:  # noqa: ARG002 - a snapshot is of now
         with self._clock.working():
@@ -228,6 +232,7 @@ class MarketData:
         since_s = 0.0
         while True:
             await asyncio.sleep(1.0)
+            self._feed_metrics.subscriptions(self.service.markets.values())
             await self._trail.flush_quietly()
             since_s += 1.0
             if since_s >= CHECKPOINT_S:

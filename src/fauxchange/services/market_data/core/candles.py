@@ -57,16 +57,17 @@ class CandleBook:
         closed: list[Candle] = []
         for rung in range(len(LADDER_NS)):
             candle = self._open[rung]
-            if candle is None or candle.close_ns > ts_ns:
+            if candle is None:
                 continue
+            if candle.close_ns > ts_ns:
+                # A longer candle ends no earlier than a shorter one that lies in it.
+                break
             candle.closed = True
             closed.append(candle)
             self._open[rung] = None
             if rung + 1 < len(LADDER_NS):
                 self._roll_up(rung + 1, candle)
-        self._closing_ns = min((c.close_ns for c in self._open if c is not None), default=None)
-        # Times of one interval apart end together; a longer one that ended earlier must still come first.
-        closed.sort(key=lambda candle: (candle.close_ns, candle.interval_ns))
+        self._closing_ns = self._next_closing_ns()
         return closed
 
     def current(self, interval_ns: int) -> Candle | None:
@@ -111,13 +112,20 @@ class CandleBook:
             None if entry is None else self._restored(interval_ns, entry)
             for interval_ns, entry in zip(LADDER_NS, state, strict=True)
         ]
-        self._closing_ns = min((c.close_ns for c in self._open if c is not None), default=None)
+        self._closing_ns = self._next_closing_ns()
 
     def _restored(self, interval_ns: int, entry: Sequence[int]) -> Candle:
         open_ns, open_ticks, high_ticks, low_ticks, close_ticks, volume_lots = entry
         return Candle(
             self._instrument, interval_ns, open_ns, open_ticks, high_ticks, low_ticks, close_ticks, volume_lots, False
         )
+
+    def _next_closing_ns(self) -> int | None:
+        # Open candles lie within each other, so the shortest that is open ends first.
+        for candle in self._open:
+            if candle is not None:
+                return candle.open_ns + candle.interval_ns
+        return None
 
     def _roll_up(self, rung: int, part: Candle) -> None:
         candle = self._open[rung]
