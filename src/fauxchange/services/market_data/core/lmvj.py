@@ -425,8 +425,8 @@ class LmvJ(SteppingModel):
     def fresh_state(self, symbol: str) -> FloatArray:
         """Return a state in which volatility and volume are drawn from where they usually are."""
         _, parameters = self._by_symbol[symbol]
-        common = normals(WordStream(self._seed, "market", "start").words(0, FACTORS))
-        own = normals(WordStream(self._seed, "symbol", symbol, "start").words(0, 2 * FACTORS))
+        common = normals(WordStream(self._seed, "market", "initial").words(0, FACTORS))
+        own = normals(WordStream(self._seed, "symbol", symbol, "initial").words(0, 2 * FACTORS))
         gamma = parameters.volatility_loading
         state = np.zeros(STATE_SIZE)
         state[FACTOR : FACTOR + FACTORS] = np.sqrt(np.array(parameters.weights)) * (

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from fauxchange.services.market_data.service.simulation import default_table, wi
 START_NS = 1_767_225_600 * NS_PER_S - 40 * NS_PER_S
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
 STEPS = 90
+CALM: dict[str, Any] = {"volatility": 1.0}
 EVERYTHING = place(
     [
         ScenarioSpec(id="c", kind=ScenarioKind.CRASH, magnitude=0.1, duration_ns=20 * NS_PER_S, buildup_ns=NS_PER_S),
@@ -98,7 +100,7 @@ def test_block_size_changes_no_bit(kind: type[SteppingModel], cuts: list[int]) -
     bounds = [0, *sorted(cuts), STEPS]
     cut = model(kind)
 
-    parts = [cut.advance(times(first, end)) for first, end in zip(bounds, bounds[1:], strict=False) if first < end]
+    parts = [cut.advance(times(first, end)) for first, end in pairwise(bounds) if first < end]
 
     for row in range(len(SYMBOLS)):
         assert bits(parts, row) == bits([WHOLE[kind]], row)
@@ -179,6 +181,27 @@ print(hashlib.sha256(columns.mids.tobytes() + columns.lots.tobytes()).hexdigest(
     )
 
     assert there.stdout.strip() == hashlib.sha256(here.mids.tobytes() + here.lots.tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("kind", "magnitude", "end"),
+    [(ScenarioKind.RALLY, 0.5, 1.5), (ScenarioKind.CRASH, 0.2, 0.8)],
+)
+@pytest.mark.parametrize("step_s", [1, 7])
+def test_a_scenario_moves_the_price_by_exactly_its_magnitude(
+    kind: ScenarioKind, magnitude: float, end: float, step_s: int
+) -> None:
+    # Without feedback and with calm volatility nothing but the path differs.
+    spec = ScenarioSpec(
+        id="s", kind=kind, magnitude=magnitude, duration_ns=60 * NS_PER_S, **CALM if kind is ScenarioKind.CRASH else {}
+    )
+    ends = []
+    for timeline in (Timeline(), Timeline(place([spec], origin_ns=START_NS, seed=1))):
+        walking = model(Gbm, ["BTC/USD"], bent=False)
+        walking.bend(timeline)
+        ends.append(walking.advance(START_NS + NS_PER_S * np.arange(1, 82 * step_s, step_s)).mids[0, -1])
+
+    assert ends[1] / ends[0] == pytest.approx(end, abs=1e-6)
 
 
 @pytest.mark.parametrize(
