@@ -1,0 +1,150 @@
+"""Queries as every store understands them: spans, pages and cursors of ordered records, and the rules of appending.
+
+A record's position is a tuple of 64-bit integers by which its query is ordered. A page starts strictly after the
+position of the record before it (keyset paging), so rows that arrive meanwhile neither repeat nor hide others.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, TypeVar, cast
+
+from fauxchange.data.ports import MAX_PAGE, AuditQuery, CandleQuery, Page, PriceFeedQuery, SymbolQuery
+from fauxchange.domain.audit import AuditEvent
+from fauxchange.domain.errors import Conflict, InvalidRequest
+from fauxchange.domain.market_data import SymbolRecord
+
+Record = TypeVar("Record")
+Position = tuple[int, ...]
+
+MIN_INT64 = -(2**63)
+MAX_INT64 = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a query asks for: at most `limit` records of positions strictly between `low` and `high`, in its order.
+
+    The scope names everything else that the query fixes; a cursor belongs to one scope.
+    """
+
+    scope: str
+    low: Position
+    high: Position
+    limit: int
+    newest_first: bool
+
+    def page(self, records: Sequence[Record], position: Callable[[Record], Position]) -> Page[Record]:
+        """Return the page made of the span's first `limit + 1` records; the last only says that more follow."""
+        items = records[: self.limit]
+        more = len(records) > self.limit
+        return Page(items, _encode(self.scope, position(items[-1])) if more else None)
+
+
+def position_of(*names: str) -> Callable[[Any], Position]:
+    """Return the function that gives a record's position, made of these fields."""
+    if len(names) == 1:
+        (name,) = names
+        return lambda record: (getattr(record, name),)
+    return cast("Callable[[Any], Position]", attrgetter(*names))
+
+
+def price_span(query: PriceFeedQuery) -> Span:
+    """Return the span over positions (ts_ns, epoch, sequence). Raises: InvalidRequest on a bad limit or cursor."""
+    return _span(f"price_feeds {query.symbol}", query, width=3)
+
+
+def candle_span(query: CandleQuery) -> Span:
+    """Return the span over positions (open_ns,). Raises: InvalidRequest on a bad limit or cursor."""
+    return _span(f"candles {query.symbol} {query.interval_ns}", query, width=1)
+
+
+def audit_span(query: AuditQuery) -> Span:
+    """Return the span over positions (sequence,). Raises: InvalidRequest on a bad limit or cursor."""
+    scope = f"audit {query.source} {query.type or ''}"
+    low = _decode(query.cursor, scope, 1) if query.cursor is not None else (MIN_INT64,)
+    return Span(scope, low, (MAX_INT64,), _checked_limit(query.limit), newest_first=False)
+
+
+def matching_symbols(records: Iterable[SymbolRecord], query: SymbolQuery) -> list[SymbolRecord]:
+    """Return the records that a query asks for, in alphabetical order."""
+
+    def matches(record: SymbolRecord) -> bool:
+        base, _, quote = record.symbol.partition("/")
+        asked = ((query.active, record.active), (query.base, base), (query.quote, quote))
+        return all(wanted is None or wanted == actual for wanted, actual in asked)
+
+    return sorted(filter(matches, records), key=lambda record: record.symbol)
+
+
+def check_chain(events: Iterable[AuditEvent], last_sequence: Callable[[str], int]) -> None:
+    """Refuse events whose sequences do not go on from the last one of their source, which is 0 when it has none.
+
+    Raises: Conflict
+    """
+    reached: dict[str, int] = {}
+    for event in events:
+        last = reached[event.source] if event.source in reached else last_sequence(event.source)
+        if event.sequence != last + 1:
+            raise Conflict(f"event {event.sequence} of {event.source} does not follow {last}", code="broken_chain")
+        reached[event.source] = event.sequence
+
+
+def _span(scope: str, query: PriceFeedQuery | CandleQuery, *, width: int) -> Span:
+    scope = f"{scope} {'newest' if query.newest_first else 'oldest'} first"
+    # A position is a time and, within it, a tail. With the greatest tail, "after" the moment before the start is
+    # "at the start or later"; with the least one, "before" the end leaves out all that happened at it.
+    low, high = (MIN_INT64,) * width, (MAX_INT64,) * width
+    if query.start_ns is not None:
+        low = (_int64(query.start_ns - 1), *(MAX_INT64,) * (width - 1))
+    if query.end_ns is not None:
+        high = (_int64(query.end_ns), *(MIN_INT64,) * (width - 1))
+    if query.cursor is not None:
+        reached = _decode(query.cursor, scope, width)
+        low, high = (low, min(high, reached)) if query.newest_first else (max(low, reached), high)
+    return Span(scope, low, high, _checked_limit(query.limit), query.newest_first)
+
+
+def _checked_limit(limit: int) -> int:
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidRequest(
+            f"limit {limit} is out of range; ask for 1 to {MAX_PAGE}", code="limit_out_of_range", field="limit"
+        )
+    return limit
+
+
+def _int64(value: int) -> int:
+    return max(MIN_INT64, min(MAX_INT64, value))
+
+
+def _encode(scope: str, position: Position) -> str:
+    document = json.dumps([_digest(scope), *position], separators=(",", ":"))
+    return base64.urlsafe_b64encode(document.encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str, scope: str, width: int) -> Position:
+    try:
+        document = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        digest, *position = document
+    except (binascii.Error, ValueError, TypeError, RecursionError) as exc:
+        raise _not_ours() from exc
+    whole = all(type(part) is int and MIN_INT64 <= part <= MAX_INT64 for part in position)
+    if digest != _digest(scope) or len(position) != width or not whole:
+        raise _not_ours()
+    return tuple(position)
+
+
+def _digest(scope: str) -> str:
+    return hashlib.blake2b(scope.encode(), digest_size=6).hexdigest()
+
+
+def _not_ours() -> InvalidRequest:
+    return InvalidRequest(
+        "the cursor is not one of this query; pass the next_cursor of the page before it, or none",
+        code="invalid_cursor",
+        field="cursor",
+    )

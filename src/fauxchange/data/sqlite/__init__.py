@@ -1,0 +1,1 @@
+"""The repositories in one SQLite file: the store of embedded mode."""

@@ -1,0 +1,72 @@
+"""What is kept in memory is bounded."""
+
+from fauxchange.data.memory.cache import MemoryCache, MemoryKeyspace
+from fauxchange.data.memory.tables import MemoryTable
+from fauxchange.data.queries import MAX_INT64, MIN_INT64, Span
+
+
+def everything(limit: int = 1_000) -> Span:
+    return Span("", (MIN_INT64,), (MAX_INT64,), limit, newest_first=False)
+
+
+def test_oldest_records_go_when_a_series_outgrows_its_share() -> None:
+    table: MemoryTable[int] = MemoryTable(capacity=200)
+
+    for key in ("a", "b"):
+        for position in range(300):
+            table.put(key, (position,), position)
+            table.trim(key)
+
+    for key in ("a", "b"):
+        kept = table.read(key, everything())
+        assert kept == list(range(300 - len(kept), 300))
+    # The share of `a` was all of it until `b` came.
+    assert len(table.read("b", everything())) <= 110
+
+
+def test_series_shrinks_to_its_share_when_others_have_come() -> None:
+    table: MemoryTable[int] = MemoryTable(capacity=100)
+    for position in range(100):
+        table.put("a", (position,), position)
+    for key in "bcde":
+        table.put(key, (0,), 0)
+
+    table.put("a", (100,), 100)
+    dropped = table.trim("a")
+
+    assert dropped == list(range(81))
+    assert table.read("a", everything()) == list(range(81, 101))
+
+
+def test_late_record_is_put_in_its_place() -> None:
+    table: MemoryTable[str] = MemoryTable(capacity=10)
+
+    for position in (1, 3, 2, 3):
+        table.put("a", (position,), f"{position}")
+
+    assert table.read("a", everything()) == ["1", "2", "3"]
+    assert table.read("a", everything(limit=1)) == ["1", "2"]
+
+
+async def test_value_unused_for_longest_makes_room() -> None:
+    cache = MemoryCache(MemoryKeyspace(wall_ns=lambda: 0, max_keys=2), namespace="it", ttl_s=1)
+    await cache.set("old", b"1")
+    await cache.set("used", b"2")
+    await cache.get("old")
+
+    await cache.set("new", b"3")
+
+    assert list(await cache.keys()) == ["new", "old"]
+
+
+async def test_namespaces_of_one_keyspace_do_not_see_each_other() -> None:
+    keyspace = MemoryKeyspace(wall_ns=lambda: 0, max_keys=10)
+    prices = MemoryCache(keyspace, namespace="market_data", ttl_s=1)
+    config = MemoryCache(keyspace, namespace="config", ttl_s=1)
+    await prices.set("key", b"1")
+    await config.set("key", b"2")
+
+    assert await prices.delete("*") == 1
+
+    assert await prices.get("key") is None
+    assert await config.get("key") == b"2"
