@@ -23,6 +23,9 @@ ROWS_PER_TURN = 262_144
 START_NS = 1_767_225_600 * NS_PER_S
 
 
+TARGETS = {"symbols_1000": "ratio >= 0.3"}
+
+
 def run(symbol_counts: Sequence[int] = (5, 50, 1_000), *, repetitions: int = 5, seed: int = 1) -> dict[str, Any]:
     """Return symbol-ticks per second by number of symbols, each with the baseline and the ratio to it.
 

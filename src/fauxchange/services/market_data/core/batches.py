@@ -39,5 +39,16 @@ class PriceBatch:
         columns = (self.symbol_index, self.mid_half_ticks, self.spread_ticks, self.last_ticks, self.volume_lots)
         check(all(len(column) == rows for column in columns), "columns of a batch have one length")
 
+    def part(self, first: int, end: int) -> "PriceBatch":
+        """Return a view of the rows from `first` up to `end`."""
+        return PriceBatch(
+            self.ts_ns[first:end],
+            self.symbol_index[first:end],
+            self.mid_half_ticks[first:end],
+            self.spread_ticks[first:end],
+            self.last_ticks[first:end],
+            self.volume_lots[first:end],
+        )
+
     def __len__(self) -> int:
         return len(self.ts_ns)

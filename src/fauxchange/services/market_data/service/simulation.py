@@ -86,7 +86,7 @@ class _Block:
 
     before: ModelState
     ts_ns: Int64Array
-    columns: ModelColumns
+    rows: PriceBatch
     given: int = 0
 
     @property
@@ -158,7 +158,8 @@ class ModelSource:
         first = block.given
         block.given += min(max_steps, block.left)
         self._due_ns = int(block.ts_ns[block.given - 1]) + self._interval_ns
-        return self._batch(block.ts_ns[first : block.given], block.columns.part(first, block.given))
+        symbols = len(self.instruments)
+        return block.rows.part(first * symbols, block.given * symbols)
 
     async def close(self) -> None:
         """End; safe to call twice."""
@@ -272,7 +273,7 @@ class ModelSource:
         steps = min(max(max_steps, self._ahead), most)
         before = self._model.state()
         ts_ns = (self._due_ns or 0) + self._interval_ns * np.arange(steps, dtype=np.int64)
-        return _Block(before, ts_ns, self._model.advance(ts_ns))
+        return _Block(before, ts_ns, self._batch(ts_ns, self._model.advance(ts_ns)))
 
     def _settle(self) -> None:
         """Take back the steps that were made and not handed out."""
