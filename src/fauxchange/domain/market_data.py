@@ -169,14 +169,17 @@ def price_feed(quote: Quote, *, epoch: int, metadata: Metadata | None = None) ->
 def candle_record(candle: Candle) -> CandleRecord:
     """Return the record that stores `candle`."""
     prices = candle.instrument.prices
+    # Most candles of a second hold one price: it is made once.
+    close = prices.decimal(candle.close_ticks)
+    open_ticks, high_ticks, low_ticks = candle.open_ticks, candle.high_ticks, candle.low_ticks
     return CandleRecord(
         symbol=candle.instrument.symbol,
         interval_ns=candle.interval_ns,
         open_ns=candle.open_ns,
-        open=prices.decimal(candle.open_ticks),
-        high=prices.decimal(candle.high_ticks),
-        low=prices.decimal(candle.low_ticks),
-        close=prices.decimal(candle.close_ticks),
+        open=close if open_ticks == candle.close_ticks else prices.decimal(open_ticks),
+        high=close if high_ticks == candle.close_ticks else prices.decimal(high_ticks),
+        low=close if low_ticks == candle.close_ticks else prices.decimal(low_ticks),
+        close=close,
         volume=candle.instrument.quantities.decimal(candle.volume_lots),
         closed=candle.closed,
     )

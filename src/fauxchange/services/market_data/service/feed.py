@@ -201,10 +201,11 @@ class MarketDataService:
 
     async def candle_history(self, query: CandleQuery) -> Page[CandleRecord]:
         """Return a page of candles, the open one last as it stands now. Raises: NotFound, InvalidRequest."""
-        self.market(query.symbol)
+        market = self.market(query.symbol)
         _check_range(query.start_ns, query.end_ns)
         self.close_candles(self._clock.now_ns())
-        await self._history.flush(open_candles=True)
+        current = market.candles.current(query.interval_ns)
+        await self._history.flush(() if current is None else (current,))
         return await self._candles.query(query)
 
     def resolve_topics(self, channel: str, symbol: str | None) -> list[Topic]:

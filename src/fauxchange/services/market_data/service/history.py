@@ -6,6 +6,7 @@ stops for its history is worth less than one with a hole in it.
 """
 
 import asyncio
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from fauxchange.platform.ports import Clock, DependencyHealth, DependencyStatus
 BATCH_ROWS = 5_000
 BACKLOG_ROWS = 100_000
 FLUSH_INTERVAL_S = 1.0
+FLUSHES_PER_OPEN_CANDLES = 5
+"""Open candles are stored for whoever reads the tables; our own readers see them as they are."""
 RETENTION_EVERY_NS = 10 * NS_PER_MINUTE
 
 log = structlog.get_logger(__name__)
@@ -102,10 +105,10 @@ class History:
             self._stopping.set()
             await self._task
             self._task = None
-        await self.flush(open_candles=True)
+        await self.flush(self._open_candles())
 
-    async def flush(self, *, open_candles: bool = False) -> None:
-        """Write what waits; with `open_candles` also the candles that are still open, as they stand.
+    async def flush(self, open_candles: Sequence[Candle] = ()) -> None:
+        """Write what waits, and these candles that are still open, as they stand.
 
         Failures are kept in `health` and the rows stay in the backlog.
         """
@@ -117,8 +120,7 @@ class History:
                     await self._prices.create_many([price_feed(quote, epoch=self._epoch) for quote in prices])
                     prices = []
                 records = [candle_record(candle) for candle in candles]
-                if open_candles:
-                    records += [candle_record(candle) for candle in self._open_candles()]
+                records += [candle_record(candle) for candle in open_candles]
                 if records:
                     await self._candles.upsert_many(records)
                 await self._retain()
@@ -143,11 +145,11 @@ class History:
         return DependencyHealth(DependencyStatus.OK, f"{self.backlog} rows waiting")
 
     async def _write_for_ever(self) -> None:
-        while not self._stopping.is_set():
+        for count in itertools.count(1):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), FLUSH_INTERVAL_S)
                 return
-            await self.flush(open_candles=True)
+            await self.flush(self._open_candles() if count % FLUSHES_PER_OPEN_CANDLES == 0 else ())
 
     def _keep_backlog(self, prices: list[Quote], candles: list[Candle], failure: Unavailable) -> None:
         if not self._failure:

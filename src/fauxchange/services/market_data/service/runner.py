@@ -33,6 +33,9 @@ OVERDUE_NS = 10 * NS_PER_S
 BREATH_STEPS = 64
 """Let the event loop breathe at least once in so many steps, even when every one of them is overdue."""
 
+BATCHES_PER_COUNT = 16
+"""A source's own counts are taken into the metrics once in so many batches: making a report takes a moment."""
+
 BeforeStep = Callable[[int], None]
 
 
@@ -59,6 +62,8 @@ class FeedRunner:
         self._metrics = metrics
         self._before_step = before_step
         self._priority = priority
+        self._skipping = source if isinstance(source, Skipping) else None
+        self._batches = 0
         self.ended = False
         self.last_step_ns: int | None = None
 
@@ -94,7 +99,9 @@ class FeedRunner:
                     with self._clock.working():
                         await self._history.flush()
             self._catch_up()
-            self._count()
+            self._batches += 1
+            if self._batches % BATCHES_PER_COUNT == 0:
+                self._count()
         self.ended = True
         self._count()
         log.info("feed_source_ended", source=self.name, **self.source.report())
@@ -116,11 +123,11 @@ class FeedRunner:
             return await self.source.next(max_steps)
 
     def _catch_up(self) -> None:
-        if not isinstance(self.source, Skipping) or self.last_step_ns is None:
+        if self._skipping is None or self.last_step_ns is None:
             return
         now_ns = self._clock.now_ns()
         if now_ns - self.last_step_ns > OVERDUE_NS:
-            skipped = self.source.skip_to(now_ns)
+            skipped = self._skipping.skip_to(now_ns)
             if skipped:
                 log.warning("feed_steps_skipped", source=self.source.kind.value, steps=skipped)
                 self._metrics.dropped(skipped * len(self._markets), "overdue")
