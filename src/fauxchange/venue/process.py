@@ -50,6 +50,7 @@ from fauxchange.services.market_data.app import (
 from fauxchange.services.market_data.app.sources import Progress
 from fauxchange.services.market_data.core.scenarios import ScenarioSpec
 from fauxchange.services.market_data.ports import PriceSource
+from fauxchange.venue.clock_routes import clock_routes
 from fauxchange.venue.services import SERVICES
 
 DATABASE = "fauxchange.sqlite"
@@ -218,7 +219,7 @@ class Process:
                 version=settings.service_version,
                 metrics=metrics,
                 key=self.audit_key,
-                handlers=market_data.audit_routes,
+                handlers=[*market_data.audit_routes, *clock_routes(self.clock)],
             )
         )
         listener = Listener(host=settings.audit_host, port=settings.audit_port, setting="AUDIT_PORT")
