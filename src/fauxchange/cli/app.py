@@ -1,0 +1,65 @@
+"""The command line as a whole: every command under its name."""
+
+import platform
+from typing import Annotated
+
+import typer
+
+from fauxchange import __version__
+from fauxchange.cli import benchmarks, documentation, prices, scenarios, serving
+from fauxchange.cli.console import print_json
+from fauxchange.cli.endings import Commands
+from fauxchange.cli.options import Json, examples
+
+app = typer.Typer(
+    name="fauxchange",
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    # Bugs are shown by `__main__`, with plain tracebacks that can be pasted into a report.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("fauxchange up", "fauxchange prices", "fauxchange scenario start crash --magnitude 20%"),
+)
+
+_SERVERS = "Run"
+_CLIENTS = "Use a running server"
+_TOOLS = "Look up and measure"
+
+app.command("up", rich_help_panel=_SERVERS, epilog=serving.UP_EXAMPLES)(serving.up)
+app.command("serve", rich_help_panel=_SERVERS, epilog=serving.SERVE_EXAMPLES)(serving.serve)
+app.command("prices", rich_help_panel=_CLIENTS, epilog=prices.EXAMPLES)(prices.prices)
+app.add_typer(scenarios.commands, name="scenario", rich_help_panel=_CLIENTS)
+app.command("bench", rich_help_panel=_TOOLS, epilog=benchmarks.EXAMPLES)(benchmarks.bench)
+app.command("config", rich_help_panel=_TOOLS, epilog=documentation.CONFIG_EXAMPLES)(documentation.config)
+app.command("check-env", rich_help_panel=_TOOLS)(documentation.check_env)
+
+
+def _system() -> str:
+    # Not `platform.platform()`: that reads the whole interpreter to learn the version of its libc.
+    return f"{platform.system()} {platform.release()} {platform.machine()}"
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _fauxchange(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_tell_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Run a trading ecosystem on a laptop: realistic market data, and an exchange that breaks on purpose."""
+
+
+@app.command("version", rich_help_panel=_TOOLS)
+def version(*, as_json: Json = False) -> None:
+    """Print the version of Fauxchange, of Python and of the system: what a bug report should name."""
+    if as_json:
+        print_json({"version": __version__, "python": platform.python_version(), "platform": _system()})
+        return
+    typer.echo(f"fauxchange {__version__} (Python {platform.python_version()}, {_system()})")

@@ -1,0 +1,331 @@
+"""`up` and `serve`: start a process of the venue and run it until it is told to stop."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.panel import Panel
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from fauxchange import __version__
+from fauxchange.cli.console import facts, messages
+from fauxchange.cli.options import closest, complete_interval, complete_service, examples
+from fauxchange.venue.services import SERVICES
+
+if TYPE_CHECKING:
+    from fauxchange.venue.process import Addresses
+
+ENV_FILE = Path(".env")
+PROGRESS_AFTER_S = 0.5
+"""A file that is read sooner is not worth a progress bar."""
+
+UP_EXAMPLES = examples(
+    "fauxchange up",
+    "fauxchange up --seed 7 --speed 60 --start-time 2026-01-31T12:00:00Z",
+    "fauxchange up --replay btc_usdt_spot_bbo.csv.gz --speed 10",
+    "fauxchange up --push BTC-USD=tcp://127.0.0.1:9500 --scenario crash.yaml",
+)
+SERVE_EXAMPLES = examples("fauxchange serve market-data", "fauxchange serve market-data --http-port 8183")
+
+_LISTENERS, _PRICES, _TIME = "Listeners", "Prices", "Venue time and chance"
+_STORES, _LOGS = "Data and settings", "Logs"
+
+HttpPort = Annotated[
+    int | None,
+    typer.Option(
+        "--http-port", min=0, max=65535, metavar="PORT", help="REST and WebSocket.", rich_help_panel=_LISTENERS
+    ),
+]
+GrpcPort = Annotated[
+    int | None,
+    typer.Option("--grpc-port", min=0, max=65535, metavar="PORT", help="gRPC.", rich_help_panel=_LISTENERS),
+]
+AuditPort = Annotated[
+    int | None,
+    typer.Option(
+        "--audit-port",
+        min=0,
+        max=65535,
+        metavar="PORT",
+        help="Audit API (default: the HTTP port + 100).",
+        rich_help_panel=_LISTENERS,
+    ),
+]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="ADDRESS",
+        help="Address of REST, WebSocket and gRPC; the audit API stays on AUDIT_HOST.",
+        rich_help_panel=_LISTENERS,
+    ),
+]
+Symbols = Annotated[
+    str | None,
+    typer.Option("--symbols", metavar="BTC-USD,...", help="Symbols that the model prices.", rich_help_panel=_PRICES),
+]
+Interval = Annotated[
+    str | None,
+    typer.Option(
+        "--interval",
+        metavar="DURATION",
+        help="Time between two prices of a symbol, such as 100ms or 1s.",
+        autocompletion=complete_interval,
+        rich_help_panel=_PRICES,
+    ),
+]
+Replay = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--replay",
+        metavar="[SYMBOL=]FILE",
+        help="Recorded candles, trades or quotes (CSV or Parquet, plain or gzip). Repeatable.",
+        rich_help_panel=_PRICES,
+    ),
+]
+ReplayLoop = Annotated[
+    bool | None,
+    typer.Option(
+        "--replay-loop/--no-replay-loop",
+        help="Start a recording again at its end.",
+        show_default=False,
+        rich_help_panel=_PRICES,
+    ),
+]
+Push = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--push",
+        metavar="[SYMBOL=]tcp://HOST:PORT",
+        help="Live prices that a socket pushes. Repeatable.",
+        rich_help_panel=_PRICES,
+    ),
+]
+ScenarioFile = Annotated[
+    str | None,
+    typer.Option(
+        "--scenario", metavar="FILE", help="Scenarios to run from the start (YAML or TOML).", rich_help_panel=_PRICES
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="NUMBER", help="Seed of every random stream.", rich_help_panel=_TIME),
+]
+Speed = Annotated[
+    str | None,
+    typer.Option(
+        "--speed",
+        metavar="NUMBER|max",
+        help="Venue time against real time; anything but 1 runs on a virtual clock.",
+        rich_help_panel=_TIME,
+    ),
+]
+StartTime = Annotated[
+    str | None,
+    typer.Option(
+        "--start-time",
+        metavar="TIME",
+        help="Venue time at start, such as 2026-01-31T12:00:00Z: makes runs repeat each other.",
+        rich_help_panel=_TIME,
+    ),
+]
+DataFolder = Annotated[
+    str | None,
+    typer.Option(
+        "--data-dir", metavar="DIR", help="Folder of the database, the keys and ready.json.", rich_help_panel=_STORES
+    ),
+]
+Store = Annotated[
+    Literal["sqlite", "memory"] | None,
+    typer.Option("--store", help="Where history is kept.", rich_help_panel=_STORES),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Settings as YAML or TOML; the environment, .env and options go before it.",
+        rich_help_panel=_STORES,
+    ),
+]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error", "critical"] | None,
+    typer.Option("--log-level", metavar="LEVEL", help="Least severe events logged.", rich_help_panel=_LOGS),
+]
+LogFormat = Annotated[
+    Literal["json", "console"] | None,
+    typer.Option(
+        "--log-format", help="JSON lines, or lines for reading (the default on a terminal).", rich_help_panel=_LOGS
+    ),
+]
+Service = Annotated[
+    str,
+    typer.Argument(metavar="SERVICE", help="The service to run.", autocompletion=complete_service),
+]
+
+
+# The parameters are named as the settings are, so that what is given can be handed over as it stands.
+def up(
+    *,
+    http_port: HttpPort = None,
+    grpc_port: GrpcPort = None,
+    audit_port: AuditPort = None,
+    host: Host = None,
+    default_symbols: Symbols = None,
+    price_update_interval: Interval = None,
+    replay: Replay = None,
+    replay_loop: ReplayLoop = None,
+    push: Push = None,
+    scenario_file: ScenarioFile = None,
+    seed: Seed = None,
+    speed: Speed = None,
+    start_time: StartTime = None,
+    data_dir: DataFolder = None,
+    store: Store = None,
+    config: ConfigFile = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Run everything there is in one process, until Ctrl-C.
+
+    Every option is also a setting, in the environment or in `.env`.
+    `fauxchange config` lists them all.
+    """
+    raise typer.Exit(_run(dict(locals())))
+
+
+def serve(
+    service: Service,
+    *,
+    http_port: HttpPort = None,
+    grpc_port: GrpcPort = None,
+    audit_port: AuditPort = None,
+    host: Host = None,
+    default_symbols: Symbols = None,
+    price_update_interval: Interval = None,
+    replay: Replay = None,
+    replay_loop: ReplayLoop = None,
+    push: Push = None,
+    scenario_file: ScenarioFile = None,
+    seed: Seed = None,
+    speed: Speed = None,
+    start_time: StartTime = None,
+    data_dir: DataFolder = None,
+    store: Store = None,
+    config: ConfigFile = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Run one service in a process of its own, on its own ports, until Ctrl-C."""
+    given = dict(locals())
+    entry = SERVICES.get(given.pop("service"))
+    if entry is None:
+        raise typer.BadParameter(f"there is no service {service!r}; {closest(service, SERVICES)}", param_hint="SERVICE")
+    own = {"SERVICE_NAME": entry.registered_name, "HTTP_PORT": entry.http_port, "GRPC_PORT": entry.grpc_port}
+    raise typer.Exit(_run(given, own))
+
+
+def _run(given: dict[str, object], defaults: Mapping[str, object] | None = None) -> int:
+    """Run a process with the given settings; return its exit code. Raises: ConfigurationError, Unavailable."""
+    from fauxchange.platform.logging import configure_logging
+    from fauxchange.platform.settings import load_settings
+    from fauxchange.venue.process import prepare, run_process
+
+    interactive = sys.stderr.isatty()
+    config_file = given.pop("config")
+    settings = load_settings(
+        _overrides(given),
+        config_file=config_file if isinstance(config_file, Path) else None,
+        env_file=ENV_FILE,
+        defaults={"LOG_FORMAT": "console" if interactive else "json", **(defaults or {})},
+    )
+    configure_logging(
+        level=settings.log_level,
+        format=settings.log_format,
+        service=settings.service_name,
+        version=settings.service_version,
+        secrets=settings.secrets,
+    )
+    with ReadingProgress(shown=interactive) as progress:
+        plan = prepare(settings, progress=progress, announce=_welcome if interactive else None)
+    return run_process(plan)
+
+
+def _overrides(given: Mapping[str, object]) -> dict[str, object]:
+    """Return options as settings: what was not given is left out, the one host is that of both listeners."""
+    overrides = {name: value for name, value in given.items() if value not in (None, []) and name != "host"}
+    if given["host"] is not None:
+        overrides |= {"http_host": given["host"], "grpc_host": given["host"]}
+    return overrides
+
+
+class ReadingProgress:
+    """A progress bar for files that take longer than a moment to read; silent where nobody looks."""
+
+    def __init__(self, *, shown: bool, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._shown = shown
+        self._now_s = now_s
+        self._since_s: float | None = None
+        self._progress: Progress | None = None
+        self._tasks: dict[Path, TaskID] = {}
+
+    def __enter__(self) -> "ReadingProgress":
+        return self
+
+    def __call__(self, path: Path, done: int, total: int) -> None:
+        """Show how far the reading of a file is. Units: bytes."""
+        if not self._shown:
+            return
+        now_s = self._now_s()
+        if self._since_s is None:
+            self._since_s = now_s
+        if self._progress is None:
+            if now_s - self._since_s < PROGRESS_AFTER_S:
+                return
+            self._progress = _reading_bar()
+            self._progress.start()
+        if path not in self._tasks:
+            self._tasks[path] = self._progress.add_task(path.name, total=total)
+        self._progress.update(self._tasks[path], completed=done, total=total)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def _reading_bar() -> Progress:
+    return Progress(
+        TextColumn("Reading {task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=messages(),
+        transient=True,
+    )
+
+
+def _welcome(addresses: "Addresses") -> None:
+    """Say on the terminal where everything is, and what to try next."""
+    folder = addresses.ready_file.parent
+    option = "" if folder == Path(".fauxchange") else f" --data-dir {folder}"
+    places = [
+        ("Prices", f"{addresses.http}/api/v1/prices"),
+        ("Streams", f"{addresses.http.replace('http', 'ws', 1)}/api/v1/market-data/ws"),
+        ("gRPC", addresses.grpc),
+        ("API", f"{addresses.http}/openapi.json"),
+        ("Health", f"{addresses.http}/api/v1/health"),
+        ("Metrics", f"{addresses.http}/metrics"),
+        ("Audit API", f"{addresses.audit} (key in {addresses.ready_file})" if addresses.audit else "off"),
+        ("", ""),
+        ("Try next", f"fauxchange prices{option}"),
+        ("", f"fauxchange scenario start crash --magnitude 20%{option}"),
+        ("Stop with", "Ctrl-C"),
+    ]
+    title = f"[bold]Fauxchange {__version__} is running[/bold]"
+    messages().print(Panel.fit(facts(places), title=title, title_align="left", padding=(1, 2)))
