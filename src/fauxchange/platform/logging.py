@@ -8,6 +8,7 @@ every value given to `register_secret`, wherever it stands.
 
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -58,7 +59,9 @@ def configure_logging(
     for secret in secrets:
         register_secret(secret)
     handler = _OurHandler(sys.stderr if stream is None else stream)
-    handler.setFormatter(_formatter(format, service, version, colors=handler.stream.isatty()))
+    handler.setFormatter(
+        _formatter(format, service, version, colors=handler.stream.isatty() and not os.environ.get("NO_COLOR"))
+    )
     root = logging.getLogger()
     for earlier in [present for present in root.handlers if isinstance(present, _OurHandler)]:
         root.removeHandler(earlier)

@@ -103,8 +103,9 @@ def _count(name: str, default: str, description: str, least: int, most: int, uni
     return _setting(name, default, description, expected=expected, unit=unit, ge=least, le=most, **field)
 
 
-def _choice(name: str, default: str, description: str, *choices: str) -> Any:
-    return _setting(name, default, description, expected=f"one of {', '.join(choices)}", unit="|".join(choices))
+def _choice(name: str, default: str, description: str, *choices: str, shown: str | None = None) -> Any:
+    expected, unit = f"one of {', '.join(choices)}", "|".join(choices)
+    return _setting(name, default, description, expected=expected, unit=unit, shown=shown)
 
 
 def _flag(name: str, default: str, description: str) -> Any:
@@ -163,7 +164,12 @@ class Settings(BaseSettings):
         "LOG_LEVEL", "info", "Least severe events that are logged", "debug", "info", "warning", "error", "critical"
     )
     log_format: LogFormat = _choice(
-        "LOG_FORMAT", "json", "One JSON object per line, or lines for reading", "json", "console"
+        "LOG_FORMAT",
+        "json",
+        "One JSON object per line, or lines for reading",
+        "json",
+        "console",
+        shown="json; console where the command line finds a terminal",
     )
     shutdown_timeout_ns: DurationNs = _duration(
         "SHUTDOWN_TIMEOUT", "10s", "Time in which a graceful stop must be over", "100ms", "10m"
@@ -325,7 +331,7 @@ class Settings(BaseSettings):
     model_engine: ModelEngine = _choice(
         "MODEL_ENGINE",
         "auto",
-        "How the price model runs; auto compiles where Numba is there",
+        "How the price model runs; auto compiles where Numba is there and the feed makes 400 prices a second or more",
         "auto",
         "compiled",
         "python",
