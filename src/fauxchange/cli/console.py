@@ -65,6 +65,11 @@ def number_column(header: str) -> Column:
     return Column(header, justify="right", no_wrap=True)
 
 
+def name_column(header: str) -> Column:
+    """Return a column of names, which are never cut."""
+    return Column(header, no_wrap=True)
+
+
 def facts(pairs: Mapping[str, object] | Iterable[tuple[str, object]]) -> Table:
     """Return names and what they stand for, below each other."""
     grid = Table.grid(padding=(0, 2))

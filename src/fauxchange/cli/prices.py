@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fauxchange.cli.console import messages, number_column, output, print_json, print_json_line, table
+from fauxchange.cli.console import messages, name_column, number_column, output, print_json, print_json_line, table
 from fauxchange.cli.options import DataDir, Json, Url, examples
 from fauxchange.cli.remote import Api, find_server, path_of
 from fauxchange.cli.streams import Reader, follow
@@ -110,7 +110,7 @@ class Board:
 
     def render(self, now_s: float) -> Table:
         """Return the board as a table."""
-        shown = table("Symbol", *map(number_column, ("Bid", "Ask", "Mid", "Last", "Change", "Age", "Updates/s")))
+        shown = table(name_column("Symbol"), *map(number_column, ("Bid", "Ask", "Mid", "Last", "Change", "Age", "Rate")))
         for row in self.rows.values():
             price = row.price
             shown.add_row(
@@ -121,7 +121,7 @@ class Board:
                 price["last"] or NO_PRICE,
                 Text(f"{row.change:+.3%}", style="green" if row.change > 0 else "red" if row.change < 0 else "dim"),
                 f"{now_s - row.updated_s:.1f} s",
-                f"{self.rate(row, now_s):.1f}",
+                f"{self.rate(row, now_s):.1f}/s",
             )
         return shown
 
@@ -135,7 +135,7 @@ def _print_once(symbols: Sequence[str], url: str | None, data_dir: Path | None, 
     if as_json:
         print_json({"prices": found})
         return
-    shown = table("Symbol", *map(number_column, ("Bid", "Ask", "Mid", "Last")), "Time")
+    shown = table(name_column("Symbol"), *map(number_column, ("Bid", "Ask", "Mid", "Last")), "Time")
     for price in found:
         shown.add_row(
             price["symbol"], price["bid"], price["ask"], price["mid"], price["last"] or NO_PRICE, price["timestamp"]

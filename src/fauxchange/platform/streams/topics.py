@@ -200,6 +200,12 @@ class Mailbox:
             self._conflate()
         return len(self._messages) <= self._limit
 
+    def take(self, count: int) -> list[StreamMessage]:
+        """Return the oldest `count` that wait, or all if they are fewer; the rest goes on waiting."""
+        taken = self._messages[:count]
+        del self._messages[:count]
+        return taken
+
     def drain(self) -> list[StreamMessage]:
         """Return what waits, oldest first, and wait for nothing more."""
         messages, self._messages = self._messages, []

@@ -19,7 +19,9 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from fauxchange.domain.errors import FauxchangeError, InvalidRequest
+from fauxchange.domain.errors import FauxchangeError, InvalidRequest, NotFound, Unavailable
+from fauxchange.platform.errors import PROBLEM_JSON
+from fauxchange.platform.http.problems import problem
 from fauxchange.platform.streams.endpoint import (
     Heartbeat,
     SnapshotRequired,
@@ -30,6 +32,7 @@ from fauxchange.platform.streams.endpoint import (
 )
 from fauxchange.platform.streams.hub import Delivery, Hub
 from fauxchange.platform.streams.topics import Mailbox, StreamMessage, Topic
+from fauxchange.platform.tracing import request_context, serving
 
 CLOSE_GOING_AWAY = 1001
 CLOSE_UNSUPPORTED_DATA = 1003
@@ -38,9 +41,13 @@ CLOSE_SLOW_CONSUMER = 4008
 TRANSPORT = "websocket"
 HARD_MESSAGE_BYTES = 1 << 20
 """Beyond this a message is not even read: the connection is closed with 1009."""
+FRAME_MESSAGES = 1_000
+"""One frame carries at most so many: many clients refuse frames beyond 1 MiB unless told otherwise."""
 CLOSE_PATIENCE_S = 5.0
 SILENT_BEATS = 12
 """A peer that answers none of so many heartbeats' pings is gone."""
+_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises, beside ValidationError: recursion where brackets are nested beyond any use."""
 
 log = structlog.get_logger(__name__)
 
@@ -160,12 +167,13 @@ class WebSocketConnection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         self.transport.resume_reading()
-        if self._mailbox is not None and self._endpoint is not None:
-            waiting, conflated = self._mailbox.drain(), self._mailbox.conflated
+        mailbox = self._mailbox
+        # Frame by frame, because writing may fill the buffer anew, which calls `pause_writing` at once.
+        while mailbox and not self._paused:
+            self.transport.write(Delivery(mailbox.take(FRAME_MESSAGES)).frame)
+        if mailbox is not None and not mailbox and self._endpoint is not None:
+            self._endpoint.metrics.conflated.inc(mailbox.conflated, TRANSPORT)
             self._mailbox = None
-            self._endpoint.metrics.conflated.inc(conflated, TRANSPORT)
-            if waiting:
-                self.transport.write(Delivery(waiting).frame)
 
     def shutdown(self) -> None:
         """Say goodbye because the server stops (uvicorn calls this)."""
@@ -224,14 +232,11 @@ class WebSocketConnection(asyncio.Protocol):
         path = request.path.partition("?")[0]
         endpoint = self._endpoints.get(path)
         if endpoint is None:
-            self._refuse(HTTPStatus.NOT_FOUND, "not_found", f"there is no WebSocket at {path}")
+            self._refuse(request, NotFound(f"there is no WebSocket at {path}"))
             return
         if len(endpoint.connections) >= endpoint.limits.connections:
-            self._refuse(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "too_many_connections",
-                f"{endpoint.limits.connections} clients are connected, which is the limit (WS_MAX_CONNECTIONS)",
-            )
+            detail = f"{endpoint.limits.connections} clients are connected, which is the limit (WS_MAX_CONNECTIONS)"
+            self._refuse(request, Unavailable(detail, code="too_many_connections", retry_after_s=1.0))
             return
         response = self._protocol.accept(request)
         self._protocol.send_response(response)
@@ -242,13 +247,14 @@ class WebSocketConnection(asyncio.Protocol):
             self._flush_protocol()
             endpoint.joined(self)
 
-    def _refuse(self, status: HTTPStatus, code: str, detail: str) -> None:
-        body = msgspec.json.encode(
-            {"type": "about:blank", "title": status.phrase, "status": status.value, "code": code, "detail": detail}
-        )
+    def _refuse(self, request: Request, failure: FauxchangeError) -> None:
+        with serving(request_context({name.lower(): value for name, value in request.headers.raw_items()})):
+            status, headers, body = problem(failure, instance=request.path.partition("?")[0])
         response: Response = self._protocol.reject(status, body.decode())
         del response.headers["Content-Type"]
-        response.headers["Content-Type"] = "application/problem+json"
+        response.headers["Content-Type"] = PROBLEM_JSON
+        for name, value in headers.items():
+            response.headers[name] = value
         self._protocol.send_response(response)
 
     def _read_frame(self, frame: Frame) -> None:
@@ -278,7 +284,7 @@ class WebSocketConnection(asyncio.Protocol):
             op, frame_id = _op_and_id(message)
             self._reply(Reply(op, frame_id, ok=False, code="invalid_frame", detail=str(exc)))
             return
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except _NOT_JSON as exc:
             self._reply(Reply(None, None, ok=False, code="malformed_frame", detail=f"not JSON: {exc}"))
             return
         try:
@@ -328,8 +334,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._reply(Reply("subscribe", frame.id, ok=True, channel=frame.channel, symbol=frame.symbol))
         for topic in fresh:
             endpoint.hub.subscribe(self, topic)
-        if first:
-            self.deliver(Delivery(first))
+        for begun in range(0, len(first), FRAME_MESSAGES):
+            self.deliver(Delivery(first[begun : begun + FRAME_MESSAGES]))
 
     def _reply(self, reply: Reply) -> None:
         self._protocol.send_text(msgspec.json.encode(reply))
@@ -350,7 +356,7 @@ def _op_and_id(message: bytes) -> tuple[str | None, str | int | None]:
     # An answer to a frame that is not valid still says which frame it answers, where that can be read.
     try:
         loose = msgspec.json.decode(message)
-    except msgspec.DecodeError:
+    except _NOT_JSON:
         return None, None
     if not isinstance(loose, dict):
         return None, None

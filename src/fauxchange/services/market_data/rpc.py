@@ -34,6 +34,8 @@ from fauxchange.services.market_data.service.feed import MarketDataService
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["MarketDataService"].full_name
 TRANSPORT = "grpc"
 DEFAULT_LIMIT = 1_000
+BATCH_MESSAGES = 10_000
+"""One batch of missed messages holds at most so many: gRPC clients refuse more than 4 MiB unless told otherwise."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -257,7 +259,8 @@ class MarketDataRpc:
             self._streams[stream] = None
             self._heartbeat.join(stream)
             self._metrics.subscribers.set(len(self._streams), TRANSPORT)
-            yield first
+            for batch in first:
+                yield batch
             loop = asyncio.get_running_loop()
             flushed = loop.time()
             while True:
@@ -281,8 +284,8 @@ class MarketDataRpc:
         channel: str,
         subscriptions: Sequence[pb.Subscription],
         batch_type: Callable[[], Batch],
-    ) -> bytes:
-        """Subscribe the stream and return its first batch: snapshots, missed messages, and what cannot be resumed."""
+    ) -> list[bytes]:
+        """Subscribe the stream; return its first batches: what cannot be resumed, snapshots and missed messages."""
         first: list[StreamMessage] = []
         notices = batch_type()
         wanted: list[Topic] = []
@@ -315,7 +318,10 @@ class MarketDataRpc:
             )
         for topic in wanted:
             self._service.hub.subscribe(stream, topic)
-        return b"".join([message.proto() for message in first]) + notices.SerializeToString()
+        elements = [message.proto() for message in first]
+        batches = [elements[begun : begun + BATCH_MESSAGES] for begun in range(0, len(elements), BATCH_MESSAGES)]
+        # The first one is sent even if it is empty: it tells the caller that the stream has begun.
+        return [notices.SerializeToString() + b"".join(batches[0] if batches else ()), *map(b"".join, batches[1:])]
 
     def _interval_ns(self, text: str) -> int:
         return parse_interval(text) if text else self._service.default_interval_ns
