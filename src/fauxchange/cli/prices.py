@@ -110,7 +110,9 @@ class Board:
 
     def render(self, now_s: float) -> Table:
         """Return the board as a table."""
-        shown = table(name_column("Symbol"), *map(number_column, ("Bid", "Ask", "Mid", "Last", "Change", "Age", "Rate")))
+        shown = table(
+            name_column("Symbol"), *map(number_column, ("Bid", "Ask", "Mid", "Last", "Change", "Age", "Rate"))
+        )
         for row in self.rows.values():
             price = row.price
             shown.add_row(

@@ -88,9 +88,10 @@ class StreamClient:
 
     async def reply(self) -> Frame:
         """Return the next answer to a frame."""
-        while not self._replies:
-            await self._read()
-        return self._replies.pop(0)
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            while not self._replies:
+                await self._read()
+            return self._replies.pop(0)
 
     async def subscribe(self, channel: str, symbol: str | None = None, **fields: Any) -> Frame:
         """Subscribe and return the answer. Raises: AssertionError if it is a refusal."""
@@ -104,7 +105,14 @@ class StreamClient:
         return await self.subscribe(channel, symbol, **self.sequences.resumption(channel, symbol))
 
     async def next(self, channel: str | None = None, symbol: str | None = None) -> Frame:
-        """Return the next message (of a channel, of a symbol); others are passed over, heartbeats too."""
+        """Return the next message (of a channel, of a symbol); others are passed over, heartbeats too.
+
+        Raises: TimeoutError if none comes in time
+        """
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            return await self._next(channel, symbol)
+
+    async def _next(self, channel: str | None, symbol: str | None) -> Frame:
         while True:
             while self._messages:
                 message = self._messages.pop(0)
@@ -118,8 +126,7 @@ class StreamClient:
         return [await self.next(channel, symbol) for _ in range(count)]
 
     async def _read(self) -> None:
-        async with asyncio.timeout(READ_TIMEOUT_S):
-            document = json.loads(await self.connection.recv())
+        document = json.loads(await self.connection.recv())
         for item in document if isinstance(document, list) else [document]:
             if "op" in item:
                 self._replies.append(item)

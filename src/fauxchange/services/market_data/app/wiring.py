@@ -157,7 +157,7 @@ class MarketData:
         await self._resume(start_ns)
         for runner in self._runners:
             await runner.source.open(start_ns)
-            log.info("feed_source_opened", source=runner.name)
+            log.info("feed_source_opened", source=runner.name, **runner.source.report())
         for market in self.service.get_active_symbols():
             await self._data.symbols.upsert(_symbol_record(market))
         if self._scenarios:
