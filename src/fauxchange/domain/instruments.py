@@ -44,6 +44,7 @@ class Grid:
     decimals: int = field(init=False)
     units: int = field(init=False)
     """The step as a whole number of 10**-decimals."""
+    _exact_step: Decimal = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check(self.step.is_finite() and self.step > 0, "a grid's step is a positive number")
@@ -52,6 +53,8 @@ class Grid:
         check(decimals <= MAX_DECIMALS, f"a grid's step has at most {MAX_DECIMALS} decimals")
         object.__setattr__(self, "decimals", decimals)
         object.__setattr__(self, "units", int(self.step.scaleb(decimals)))
+        # With its decimals written out, so that its multiples have them too.
+        object.__setattr__(self, "_exact_step", Decimal(self.units).scaleb(-decimals))
 
     def text(self, count: int) -> str:
         """Return `count` steps as plain decimal text, with this grid's number of decimals."""
@@ -66,7 +69,7 @@ class Grid:
 
     def decimal(self, count: int) -> Decimal:
         """Return `count` steps as an exact decimal."""
-        return Decimal(count * self.units).scaleb(-self.decimals)
+        return count * self._exact_step
 
     def half_decimal(self, half_count: int) -> Decimal:
         """Return `half_count` half steps as an exact decimal."""

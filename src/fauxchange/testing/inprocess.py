@@ -64,11 +64,8 @@ async def running(
     Raises: ConfigurationError or whatever else kept the venue from starting, or made it fail
     """
     ready: asyncio.Event = asyncio.Event()
-    process: Process | None = None
 
     def announce(addresses: Addresses) -> None:  # noqa: ARG001 - ready.json says more
-        if paused and process is not None and isinstance(process.clock, VirtualClock):
-            process.clock.pause()
         ready.set()
 
     plan = prepare(
@@ -77,6 +74,9 @@ async def running(
         announce=announce,
     )
     process = Process(plan)
+    if paused and isinstance(process.clock, VirtualClock):
+        # Before anything drives it, so that it stands at its first moment to the nanosecond.
+        process.clock.pause()
     task = asyncio.create_task(process.run(handle_signals=False), name="venue")
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait({task, waiting}, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)

@@ -107,6 +107,8 @@ def with_head(allow: str) -> str:
 def _failure_of(request: Request[Any, Any, Any], exc: Exception) -> FauxchangeError:
     if isinstance(exc, HTTPException) and exc.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return _framework_refusal(request, exc)
+    if isinstance(exc, RecursionError) and "deserializing" in str(exc):
+        return InvalidRequest("the body is nested too deeply", code="malformed_body", field="body")
     if isinstance(exc, HTTPException) and exc.status_code in _BY_STATUS:
         return _BY_STATUS[exc.status_code](exc.detail)
     return answerable(exc)

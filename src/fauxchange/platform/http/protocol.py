@@ -53,6 +53,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refusal: FauxchangeError | None = None
         self._lingering = False
         self._timer: asyncio.TimerHandle | None = None
+        self._upgraded = False
         self._head_bytes: int | None = None
         """How much of a head has come; None while none is being read."""
 
@@ -98,6 +99,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise self._refusal
         super().on_headers_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection on: from here it lives by the rules of another protocol."""
+        self._disarm()
+        self._upgraded = True
+        super().handle_websocket_upgrade()
+
     def on_response_complete(self) -> None:
         """Wait for the next request; if this one's body still comes, not for ever."""
         super().on_response_complete()
@@ -122,6 +129,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return self.cycle
 
     def _awaits_head(self) -> bool:
+        if self._upgraded:
+            return False
         return self._latest is None or (self._latest.response_complete and not self._latest.more_body)
 
     def _arm(self, delay_s: float, callback: Callable[[], None]) -> None:

@@ -1,11 +1,10 @@
 """Market data over gRPC: parse, ask the service, render; and streams in batches.
 
-A stream's batch is made of elements that were serialised once for all streams: elements of a repeated field simply
-follow each other on the wire, so joining them is making the batch.
+A stream's batches are joined from messages that were serialised once for all streams (`platform.streams.batches`).
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
@@ -19,6 +18,7 @@ from fauxchange.data.ports import CandleQuery, PriceFeedQuery
 from fauxchange.domain.errors import InvalidRequest, RateLimited, Unavailable
 from fauxchange.domain.intervals import INTERVAL_NAMES, parse_interval
 from fauxchange.domain.times import NS_PER_S
+from fauxchange.platform.streams.batches import BatchStream, Flusher
 from fauxchange.platform.streams.endpoint import (
     Heartbeat,
     SnapshotRequired,
@@ -26,8 +26,7 @@ from fauxchange.platform.streams.endpoint import (
     StreamMetrics,
     begin,
 )
-from fauxchange.platform.streams.hub import Delivery
-from fauxchange.platform.streams.topics import Mailbox, StreamMessage, Topic
+from fauxchange.platform.streams.topics import StreamMessage, Topic
 from fauxchange.services.market_data.service.channels import CANDLES, PRICES, SCENARIO
 from fauxchange.services.market_data.service.feed import MarketDataService
 
@@ -51,49 +50,6 @@ class Batch(Protocol):
         ...
 
 
-class _Stream:
-    """One reader."""
-
-    def __init__(self, limits: StreamLimits, batch_type: Callable[[], Batch]) -> None:
-        self._mailbox = Mailbox(limits.queue_messages)
-        self._batch_type = batch_type
-        self._wake = asyncio.Event()
-        self._beat = b""
-        self._failure: Exception | None = None
-
-    def deliver(self, delivery: Delivery) -> None:
-        """Keep what was published until the next batch."""
-        if not self._mailbox.add(delivery.messages):
-            self.fail(RateLimited("the stream is not being read quickly enough", code="slow_consumer"))
-        self._wake.set()
-
-    def beat(self, message: StreamMessage) -> None:  # noqa: ARG002 - a batch beats with its own message
-        """Send a heartbeat with the next batch."""
-        batch = self._batch_type()
-        batch.heartbeat.timestamp.GetCurrentTime()
-        self._beat = batch.SerializeToString()
-        self._wake.set()
-
-    def fail(self, failure: Exception) -> None:
-        """End the stream with a failure."""
-        self._failure = self._failure or failure
-        self._wake.set()
-
-    async def next_batch(self) -> bytes:
-        """Wait for something to send, and return it."""
-        await self._wake.wait()
-        self._wake.clear()
-        if self._failure is not None:
-            raise self._failure
-        beat, self._beat = self._beat, b""
-        return b"".join([message.proto() for message in self._mailbox.drain()]) + beat
-
-    @property
-    def conflated(self) -> int:
-        """How many messages have been merged."""
-        return self._mailbox.conflated
-
-
 class MarketDataRpc:
     """The gRPC edge."""
 
@@ -111,9 +67,9 @@ class MarketDataRpc:
         self._limits = limits
         self._heartbeat = heartbeat
         self._metrics = metrics
-        self._flush_interval_s = flush_interval_s
+        self._flusher = Flusher(flush_interval_s)
         self._max_streams = max_streams
-        self._streams: dict[_Stream, None] = {}
+        self._streams: dict[BatchStream, None] = {}
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return the handlers of all methods; streams are handed on as bytes, already serialised."""
@@ -252,7 +208,7 @@ class MarketDataRpc:
     ) -> AsyncIterator[bytes]:
         if len(self._streams) >= self._max_streams:
             raise RateLimited(f"{self._max_streams} streams are open, which is the limit", code="too_many_streams")
-        stream = _Stream(self._limits, batch_type)
+        stream = BatchStream(self._flusher, self._limits.queue_messages, partial(_beat, batch_type))
         try:
             # Nothing awaits between the snapshot and the subscription, so no message falls between them.
             first = self._begin(stream, channel, subscriptions or [pb.Subscription()], batch_type)
@@ -261,26 +217,22 @@ class MarketDataRpc:
             self._metrics.subscribers.set(len(self._streams), TRANSPORT)
             for batch in first:
                 yield batch
-            loop = asyncio.get_running_loop()
-            flushed = loop.time()
             while True:
                 batch = await stream.next_batch()
                 if batch:
                     yield batch
-                wait = flushed + self._flush_interval_s - loop.time()
-                if wait > 0:
-                    await asyncio.sleep(wait)
-                flushed = loop.time()
         finally:
             self._service.hub.leave(stream)
             self._heartbeat.leave(stream)
             self._streams.pop(stream, None)
             self._metrics.subscribers.set(len(self._streams), TRANSPORT)
             self._metrics.conflated.inc(stream.conflated, TRANSPORT)
+            if stream.slow:
+                self._metrics.slow_consumers.inc(1, TRANSPORT)
 
     def _begin(
         self,
-        stream: _Stream,
+        stream: BatchStream,
         channel: str,
         subscriptions: Sequence[pb.Subscription],
         batch_type: Callable[[], Batch],
@@ -325,6 +277,12 @@ class MarketDataRpc:
 
     def _interval_ns(self, text: str) -> int:
         return parse_interval(text) if text else self._service.default_interval_ns
+
+
+def _beat(batch_type: Callable[[], Batch]) -> bytes:
+    batch = batch_type()
+    batch.heartbeat.timestamp.GetCurrentTime()
+    return batch.SerializeToString()
 
 
 def _serialise(message: Message) -> bytes:
