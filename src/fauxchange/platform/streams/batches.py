@@ -1,116 +1,168 @@
-"""Streams in batches: what gRPC readers get of the hub, joined once for all who wait for the same.
+"""Streams in batches: what gRPC readers get of the hub, joined once for all who read the same topics.
 
 Elements of a repeated protobuf field simply follow each other on the wire, so joining serialised messages is making a
-batch. All streams of a process are flushed together: those that were handed the same deliveries share one batch.
+batch. Readers of the same topics form a group, which is one subscriber of the hub, collects for a moment, and hands
+the same batch to every reader that is waiting; one that is busy with an earlier batch gets the messages later, from a
+mailbox that is bounded by merging.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Sequence
 
 from fauxchange.domain.errors import RateLimited
-from fauxchange.platform.streams.hub import Delivery
-from fauxchange.platform.streams.topics import Mailbox, StreamMessage
+from fauxchange.platform.streams.hub import Delivery, Hub
+from fauxchange.platform.streams.topics import Mailbox, StreamMessage, Topic
 
 RenderBeat = Callable[[], bytes]
 
 
-class Flusher:
-    """One timer for all streams: it runs only while something waits.
-
-    Units: interval_s in seconds of wall time, the longest a message waits for its batch
-    """
-
-    def __init__(self, interval_s: float) -> None:
-        self._interval_s = interval_s
-        self._due: dict[BatchStream, None] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._flushed_s = 0.0
-
-    def want(self, stream: "BatchStream") -> None:
-        """Flush this stream with the next ones: at once after a silence, else an interval after the last flush."""
-        self._due[stream] = None
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(max(loop.time(), self._flushed_s + self._interval_s), self._flush)
-
-    def _flush(self) -> None:
-        self._timer = None
-        self._flushed_s = asyncio.get_running_loop().time()
-        due, self._due = self._due, {}
-        joined: dict[Hashable, bytes] = {}
-        for stream in due:
-            stream.flush(joined)
-
-
 class BatchStream:
-    """One reader.
+    """One reader. Units: limit in messages."""
 
-    It holds one batch that is ready to be sent; what comes while the reader is busy with that waits in a mailbox,
-    bounded by merging. Units: limit in messages
-    """
-
-    def __init__(self, flusher: Flusher, limit: int, render_beat: RenderBeat) -> None:
-        self._flusher = flusher
+    def __init__(self, limit: int, render_beat: RenderBeat) -> None:
+        self._limit = limit
         self._render_beat = render_beat
-        self._mailbox = Mailbox(limit)
-        self._deliveries: list[Delivery] = []
         self._ready = b""
         self._beat = b""
-        self._wake = asyncio.Event()
+        self._mailbox: Mailbox | None = None
+        self._waiter: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
+        self.conflated = 0
+        """How many messages have been merged for this reader."""
         self.slow = False
         """Whether the stream ended because it was not read quickly enough."""
 
-    @property
-    def conflated(self) -> int:
-        """How many messages have been merged for this reader."""
-        return self._mailbox.conflated
-
-    def deliver(self, delivery: Delivery) -> None:
-        """Keep what was published until the next flush."""
-        self._deliveries.append(delivery)
-        self._flusher.want(self)
+    def offer(self, batch: bytes, messages: Sequence[StreamMessage]) -> None:
+        """Take a batch, or its messages if an earlier batch has not been fetched yet."""
+        if not self._ready:
+            self._ready = batch
+            self._wake()
+            return
+        if self._mailbox is None:
+            self._mailbox = Mailbox(self._limit)
+        if not self._mailbox.add(messages):
+            self.slow = True
+            self.fail(RateLimited("the stream is not being read quickly enough", code="slow_consumer"))
 
     def beat(self, message: StreamMessage) -> None:  # noqa: ARG002 - a batch beats with a message of its own
         """Send a heartbeat with the next batch."""
         self._beat = self._render_beat()
-        self._wake.set()
+        self._wake()
 
     def fail(self, failure: Exception) -> None:
         """End the stream with a failure; the first one counts."""
         self._failure = self._failure or failure
-        self._wake.set()
-
-    def flush(self, joined: dict[Hashable, bytes]) -> None:
-        """Make what was delivered ready to be sent; `joined` holds the batches of this flush."""
-        deliveries, self._deliveries = self._deliveries, []
-        if self._ready or len(self._mailbox):
-            # The reader is still busy with an earlier batch.
-            for delivery in deliveries:
-                if not self._mailbox.add(delivery.messages):
-                    self.slow = True
-                    self.fail(RateLimited("the stream is not being read quickly enough", code="slow_consumer"))
-        else:
-            # All who were handed the same deliveries can share their batch.
-            key = tuple(map(id, deliveries))
-            batch = joined.get(key)
-            if batch is None:
-                messages = [message for delivery in deliveries for message in delivery.messages]
-                batch = joined[key] = b"".join([message.proto() for message in messages])
-            self._ready = batch
-        self._wake.set()
+        self._wake()
 
     async def next_batch(self) -> bytes:
         """Wait for something to send, and return it.
 
         Raises: the failure that `fail` was told
         """
-        await self._wake.wait()
-        self._wake.clear()
+        if not (self._ready or self._beat or self._failure):
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
         if self._failure is not None:
             raise self._failure
         batch, self._ready = self._ready, b""
-        if len(self._mailbox) or self._beat:
-            batch += b"".join([message.proto() for message in self._mailbox.drain()]) + self._beat
-            self._beat = b""
+        if self._mailbox is not None:
+            batch += b"".join([message.proto() for message in self._mailbox.drain()])
+            self.conflated += self._mailbox.conflated
+            self._mailbox = None
+        if self._beat:
+            batch, self._beat = batch + self._beat, b""
         return batch
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class _Group:
+    """The readers of the same topics: one subscriber of the hub."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._messages: list[StreamMessage] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushed_s = 0.0
+        self.members: dict[BatchStream, None] = {}
+
+    @property
+    def readers(self) -> int:
+        """How many readers share what is delivered."""
+        return len(self.members)
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Collect: until now after a silence, else until an interval after the last flush."""
+        self._messages += delivery.messages
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time(), self._flushed_s + self._interval_s), self.flush)
+
+    def disarm(self) -> None:
+        """Cancel the flush that is due."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def flush(self) -> None:
+        """Hand what was collected to every reader."""
+        self.disarm()
+        if not self._messages:
+            return
+        self._flushed_s = asyncio.get_running_loop().time()
+        messages, self._messages = self._messages, []
+        batch = b"".join([message.proto() for message in messages])
+        for member in tuple(self.members):
+            member.offer(batch, messages)
+
+
+class BatchReaders:
+    """All readers in batches of one hub.
+
+    Units: interval_s in seconds of wall time, the longest that a message waits for its batch
+    """
+
+    def __init__(self, hub: Hub, interval_s: float) -> None:
+        self._hub = hub
+        self._interval_s = interval_s
+        self._groups: dict[frozenset[Topic], _Group] = {}
+        self._topics_of: dict[BatchStream, frozenset[Topic]] = {}
+
+    def __len__(self) -> int:
+        return len(self._topics_of)
+
+    def join(self, stream: BatchStream, topics: Sequence[Topic]) -> None:
+        """Let the stream read these topics from the next message on."""
+        wanted = frozenset(topics)
+        group = self._groups.get(wanted)
+        if group is None:
+            group = self._groups[wanted] = _Group(self._interval_s)
+            for topic in topics:
+                self._hub.subscribe(group, topic)
+        else:
+            # What has been collected so far is older than the newcomer's snapshot.
+            group.flush()
+            self._hub.count_readers(wanted, 1)
+        group.members[stream] = None
+        self._topics_of[stream] = wanted
+
+    def leave(self, stream: BatchStream) -> None:
+        """End the stream's subscriptions; no error if it has none."""
+        topics = self._topics_of.pop(stream, None)
+        if topics is None:
+            return
+        group = self._groups[topics]
+        del group.members[stream]
+        if group.members:
+            self._hub.count_readers(topics, -1)
+        else:
+            self._hub.leave(group)
+            group.disarm()
+            del self._groups[topics]
+
+    def fail_all(self, make_failure: Callable[[], Exception]) -> None:
+        """End every stream with a failure."""
+        for stream in tuple(self._topics_of):
+            stream.fail(make_failure())

@@ -4,7 +4,7 @@ Subscribers with the same set of topics form a group; what is published is picke
 belongs to one event loop, never waits, and never drops: a subscriber that cannot take more decides what to do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -25,7 +25,12 @@ class Delivery:
 
 
 class Subscriber(Protocol):
-    """Somebody who reads topics."""
+    """Somebody who reads topics, perhaps for several readers."""
+
+    @property
+    def readers(self) -> int:
+        """How many read what is delivered here."""
+        ...
 
     def deliver(self, delivery: Delivery) -> None:
         """Take messages, without waiting and without raising."""
@@ -82,6 +87,11 @@ class Hub:
         for topic in topics:
             topic.subscribers -= 1
 
+    def count_readers(self, topics: Iterable[Topic], change: int) -> None:
+        """Note that a subscriber of these topics has become more or fewer readers."""
+        for topic in topics:
+            topic.subscribers += change
+
     def publish(self, messages: Sequence[StreamMessage]) -> None:
         """Deliver messages to whoever reads their topics."""
         # Subscribers may leave while they are served, which changes the groups.
@@ -94,8 +104,9 @@ class Hub:
             members = tuple(group.members)
             for member in members:
                 member.deliver(delivery)
+            readers = sum([member.readers for member in members])
             for message in wanted:
-                message.topic.delivered += len(members)
+                message.topic.delivered += readers
 
     def _move(self, subscriber: Subscriber, old: frozenset[Topic], new: frozenset[Topic]) -> None:
         if old:

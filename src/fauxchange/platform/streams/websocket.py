@@ -115,6 +115,8 @@ class StreamEndpoint:
 class WebSocketConnection(asyncio.Protocol):
     """One client."""
 
+    readers = 1
+
     def __init__(self, endpoints: Mapping[str, StreamEndpoint], open_connections: set[Any]) -> None:
         self._endpoints = endpoints
         self._open_connections = open_connections

@@ -18,7 +18,7 @@ from fauxchange.data.ports import CandleQuery, PriceFeedQuery
 from fauxchange.domain.errors import InvalidRequest, RateLimited, Unavailable
 from fauxchange.domain.intervals import INTERVAL_NAMES, parse_interval
 from fauxchange.domain.times import NS_PER_S
-from fauxchange.platform.streams.batches import BatchStream, Flusher
+from fauxchange.platform.streams.batches import BatchReaders, BatchStream
 from fauxchange.platform.streams.endpoint import (
     Heartbeat,
     SnapshotRequired,
@@ -67,9 +67,8 @@ class MarketDataRpc:
         self._limits = limits
         self._heartbeat = heartbeat
         self._metrics = metrics
-        self._flusher = Flusher(flush_interval_s)
+        self._readers = BatchReaders(service.hub, flush_interval_s)
         self._max_streams = max_streams
-        self._streams: dict[BatchStream, None] = {}
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return the handlers of all methods; streams are handed on as bytes, already serialised."""
@@ -98,8 +97,9 @@ class MarketDataRpc:
 
     def end_streams(self) -> None:
         """End all streams because the server stops."""
-        for stream in tuple(self._streams):
-            stream.fail(Unavailable("the server is shutting down; resume with another", code="server_shutdown"))
+        self._readers.fail_all(
+            lambda: Unavailable("the server is shutting down; resume with another", code="server_shutdown")
+        )
 
     # Questions
 
@@ -206,15 +206,14 @@ class MarketDataRpc:
     async def _stream(
         self, channel: str, subscriptions: Sequence[pb.Subscription], batch_type: Callable[[], Batch]
     ) -> AsyncIterator[bytes]:
-        if len(self._streams) >= self._max_streams:
+        if len(self._readers) >= self._max_streams:
             raise RateLimited(f"{self._max_streams} streams are open, which is the limit", code="too_many_streams")
-        stream = BatchStream(self._flusher, self._limits.queue_messages, partial(_beat, batch_type))
+        stream = BatchStream(self._limits.queue_messages, partial(_beat, batch_type))
         try:
             # Nothing awaits between the snapshot and the subscription, so no message falls between them.
             first = self._begin(stream, channel, subscriptions or [pb.Subscription()], batch_type)
-            self._streams[stream] = None
             self._heartbeat.join(stream)
-            self._metrics.subscribers.set(len(self._streams), TRANSPORT)
+            self._metrics.subscribers.set(len(self._readers), TRANSPORT)
             for batch in first:
                 yield batch
             while True:
@@ -222,10 +221,9 @@ class MarketDataRpc:
                 if batch:
                     yield batch
         finally:
-            self._service.hub.leave(stream)
+            self._readers.leave(stream)
             self._heartbeat.leave(stream)
-            self._streams.pop(stream, None)
-            self._metrics.subscribers.set(len(self._streams), TRANSPORT)
+            self._metrics.subscribers.set(len(self._readers), TRANSPORT)
             self._metrics.conflated.inc(stream.conflated, TRANSPORT)
             if stream.slow:
                 self._metrics.slow_consumers.inc(1, TRANSPORT)
@@ -268,8 +266,7 @@ class MarketDataRpc:
                 code="too_many_subscriptions",
                 field="subscriptions",
             )
-        for topic in wanted:
-            self._service.hub.subscribe(stream, topic)
+        self._readers.join(stream, wanted)
         elements = [message.proto() for message in first]
         batches = [elements[begun : begun + BATCH_MESSAGES] for begun in range(0, len(elements), BATCH_MESSAGES)]
         # The first one is sent even if it is empty: it tells the caller that the stream has begun.

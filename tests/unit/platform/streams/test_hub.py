@@ -23,6 +23,8 @@ class CountingCodec:
 
 
 class Reader:
+    readers = 1
+
     def __init__(self) -> None:
         self.read: list[tuple[str, int]] = []
         self.frames: list[bytes] = []

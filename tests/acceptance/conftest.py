@@ -1,0 +1,10 @@
+"""Venues for the acceptance tests: on the event loop that the product runs on, and as processes of their own."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+import uvloop
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], object]]:
+    return {"uvloop": uvloop.new_event_loop}
