@@ -47,6 +47,7 @@ from fauxchange.services.market_data.app import (
     read_config,
     read_scenario_file,
     read_sources,
+    stored_venue_ns,
 )
 from fauxchange.services.market_data.app.sources import Progress
 from fauxchange.services.market_data.core.scenarios import ScenarioSpec
@@ -148,6 +149,7 @@ class Process:
     async def _components(self, data: DataAdapter) -> list[Component]:
         settings, plan = self.settings, self.plan
         instance = f"{socket.gethostname()}:{os.getpid()}"
+        await self._go_on_in_time(data)
         metrics = PrometheusMetrics(settings.service_name, instance, settings.service_version)
         market_data = await build_market_data(
             plan.market_data,
@@ -209,6 +211,12 @@ class Process:
             *driver,
             _Announcement(self, http, grpc_server, audit),
         ]
+
+    async def _go_on_in_time(self, data: DataAdapter) -> None:
+        """Start a virtual clock that was given no start at the time that the last run on these stores had reached."""
+        clock, told = self.clock, self.settings.start_time_ns is not None or self.plan.sources.recordings
+        if isinstance(clock, VirtualClock) and not told:
+            await clock.run_until(max(clock.now_ns(), await stored_venue_ns(data)))
 
     def _audit_server(self, market_data: MarketData, metrics: PrometheusMetrics, stop_s: float) -> HttpServer | None:
         settings = self.settings

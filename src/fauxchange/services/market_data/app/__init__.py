@@ -3,7 +3,7 @@
 from fauxchange.services.market_data.app.config import MarketDataConfig, read_config
 from fauxchange.services.market_data.app.scenarios import check_scenarios, read_scenario_file
 from fauxchange.services.market_data.app.sources import Sources, read_sources
-from fauxchange.services.market_data.app.wiring import MarketData, build_market_data
+from fauxchange.services.market_data.app.wiring import MarketData, build_market_data, stored_venue_ns
 
 __all__ = [
     "MarketData",
@@ -14,4 +14,5 @@ __all__ = [
     "read_config",
     "read_scenario_file",
     "read_sources",
+    "stored_venue_ns",
 ]

@@ -13,7 +13,7 @@ from litestar.types import ControllerRouterHandler
 from fauxchange.data.ports import DataAdapter
 from fauxchange.domain.errors import Unavailable
 from fauxchange.domain.market_data import SymbolRecord
-from fauxchange.domain.times import NS_PER_MS, NS_PER_S
+from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_MS, NS_PER_S, format_time
 from fauxchange.platform.audit import AuditTrail
 from fauxchange.platform.health import HealthRegistry
 from fauxchange.platform.lifecycle import Supervisor
@@ -46,6 +46,8 @@ CLOSING_PRIORITY = -1
 SNAPSHOT_PRIORITY = 1_000
 """Snapshots are taken after all prices of the same moment."""
 SECONDS_PER_CLOSING = 1
+SET_BACK_NS = NS_PER_MINUTE
+"""A wall clock may have been corrected by less than this between two runs: then prices go on once it gets there."""
 CANDLES_KEPT_SHARE = 4
 
 WallTime = Callable[[], int]
@@ -196,7 +198,7 @@ class MarketData:
             await self._save(clean=True)
 
     async def _resume(self, start_ns: int) -> None:
-        model_state = await self._data.state.load(STATE_MODEL)
+        model_state = await self._data.state.load(STATE_MODEL) if self._resumed else None
         if self._model is not None and model_state is not None and not self._model.restore(model_state):
             log.warning("feed_starts_afresh", reason="seed, symbols, model or interval are other than in the last run")
         await self.service.restore(self._resumed.get("books", {}))
@@ -260,6 +262,11 @@ async def build_market_data(
     """
     resumed = await data.state.load(STATE_STREAMS) or {}
     epoch, sequences = _numbering(resumed, wall_ns)
+    if last_venue_ns(resumed) > clock.now_ns() + SET_BACK_NS:
+        # An explicit start time, or a recording's: what was stored lies in the future and cannot be gone on from.
+        log.warning("venue_time_set_back", stored=format_time(last_venue_ns(resumed)))
+        epoch, sequences = _numbering({**resumed, "clean": False}, wall_ns)
+        resumed = {}
     trail = AuditTrail(NAME, data.audit, clock=clock)
     await trail.open()
     model = await model_source(config, sources.modelled)
@@ -348,6 +355,16 @@ async def build_market_data(
         scenarios=scenarios,
         resumed=resumed,
     )
+
+
+async def stored_venue_ns(data: DataAdapter) -> int:
+    """Return the venue time at which the last run on these stores stopped (or was last seen), 0 if there was none."""
+    return last_venue_ns(await data.state.load(STATE_STREAMS) or {})
+
+
+def last_venue_ns(resumed: Mapping[str, Any]) -> int:
+    """Return the venue time in a stored state, 0 if there is none."""
+    return int(resumed.get("venue_ns", 0))
 
 
 def _numbering(resumed: Mapping[str, Any], wall_ns: WallTime) -> tuple[int, Sequences]:

@@ -262,6 +262,7 @@ class MarketDataService:
             {
                 "epoch": self.epoch,
                 "clean": clean,
+                "venue_ns": self._clock.now_ns(),
                 "sequences": sequences,
                 "books": {symbol: market.candles.state() for symbol, market in self._markets.items()},
             },

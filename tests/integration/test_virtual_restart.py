@@ -1,0 +1,44 @@
+"""A venue in virtual time that is started again on its data folder."""
+
+from pathlib import Path
+
+from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_S, parse_time
+from fauxchange.testing.inprocess import running
+
+START = "2026-01-31T12:00:00Z"
+SQLITE = {"STORE": "sqlite"}
+HASTY = {**SQLITE, "SPEED": 1_000_000}
+
+
+async def test_without_a_start_time_venue_time_goes_on_from_the_last_run(tmp_path: Path) -> None:
+    async with running(tmp_path, HASTY, paused=True) as live:
+        await live.clock.step(30 * 24 * 60 * NS_PER_MINUTE // 100)
+        reached_ns = live.clock.now_ns()
+        last = live.market_data.service.price("BTC/USD")
+
+    async with running(tmp_path, HASTY, paused=True) as live:
+        began_ns = live.clock.now_ns()
+        await live.clock.step(5 * NS_PER_S)
+        price = live.market_data.service.price("BTC/USD")
+
+        assert began_ns >= reached_ns
+        assert live.market_data.service.epoch > 0
+        assert price.sequence > last.sequence
+        assert price.ts_ns > last.ts_ns
+
+
+async def test_a_start_time_before_the_last_run_starts_afresh_in_a_new_epoch(tmp_path: Path) -> None:
+    settings = {**SQLITE, "START_TIME": START}
+    async with running(tmp_path, settings, paused=True) as live:
+        await live.clock.step(10 * NS_PER_MINUTE)
+        epoch = live.market_data.service.epoch
+        first = [market.candles.state() for market in live.market_data.service.get_active_symbols()]
+
+    async with running(tmp_path, settings, paused=True) as live:
+        await live.clock.step(10 * NS_PER_MINUTE)
+        again = [market.candles.state() for market in live.market_data.service.get_active_symbols()]
+
+        assert live.market_data.service.epoch > epoch
+        assert live.market_data.service.price("BTC/USD").sequence == 601
+        assert live.clock.now_ns() == parse_time(START) + 10 * NS_PER_MINUTE
+        assert again == first
