@@ -3,7 +3,7 @@
 A stream's batches are joined from messages that were serialised once for all streams (`platform.streams.batches`).
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -184,28 +184,28 @@ class MarketDataRpc:
 
     # Streams
 
-    def stream_prices(self, request: pb.StreamPricesRequest, context: Context) -> AsyncIterator[bytes]:  # noqa: ARG002
+    async def stream_prices(self, request: pb.StreamPricesRequest, context: Context) -> None:
         """Stream prices."""
-        return self._stream(PRICES, list(request.subscriptions), pb.PriceBatch)
+        await self._stream(context, PRICES, list(request.subscriptions), pb.PriceBatch)
 
-    def stream_candles(self, request: pb.StreamCandlesRequest, context: Context) -> AsyncIterator[bytes]:  # noqa: ARG002
+    async def stream_candles(self, request: pb.StreamCandlesRequest, context: Context) -> None:
         """Stream candles of one interval."""
         interval_ns = self._interval_ns(request.interval)
         channel = f"{CANDLES}:{INTERVAL_NAMES[interval_ns]}"
-        return self._stream(channel, list(request.subscriptions), pb.CandleBatch)
+        await self._stream(context, channel, list(request.subscriptions), pb.CandleBatch)
 
-    def stream_scenarios(self, request: pb.StreamScenariosRequest, context: Context) -> AsyncIterator[bytes]:  # noqa: ARG002
+    async def stream_scenarios(self, request: pb.StreamScenariosRequest, context: Context) -> None:
         """Stream what happens to scenarios."""
         subscription = pb.Subscription()
         if request.HasField("from_sequence"):
             subscription.from_sequence = request.from_sequence
         if request.HasField("epoch"):
             subscription.epoch = request.epoch
-        return self._stream(SCENARIO, [subscription], pb.ScenarioBatch)
+        await self._stream(context, SCENARIO, [subscription], pb.ScenarioBatch)
 
     async def _stream(
-        self, channel: str, subscriptions: Sequence[pb.Subscription], batch_type: Callable[[], Batch]
-    ) -> AsyncIterator[bytes]:
+        self, context: Context, channel: str, subscriptions: Sequence[pb.Subscription], batch_type: Callable[[], Batch]
+    ) -> None:
         if len(self._readers) >= self._max_streams:
             raise RateLimited(f"{self._max_streams} streams are open, which is the limit", code="too_many_streams")
         stream = BatchStream(self._limits.queue_messages, partial(_beat, batch_type))
@@ -215,11 +215,11 @@ class MarketDataRpc:
             self._heartbeat.join(stream)
             self._metrics.subscribers.set(len(self._readers), TRANSPORT)
             for batch in first:
-                yield batch
+                await context.write(batch)
             while True:
                 batch = await stream.next_batch()
                 if batch:
-                    yield batch
+                    await context.write(batch)
         finally:
             self._readers.leave(stream)
             self._heartbeat.leave(stream)

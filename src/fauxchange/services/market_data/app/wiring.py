@@ -235,6 +235,7 @@ class MarketData:
         while True:
             await asyncio.sleep(1.0)
             self._feed_metrics.subscriptions(self.service.markets.values())
+            self._feed_metrics.flush(self.service.markets.values())
             self._feed_metrics.total("dropped", "history", self._history.rows_lost)
             await self._trail.flush_quietly()
             since_s += 1.0

@@ -132,11 +132,8 @@ class CandleTopic(Topic):
         # What was numbered before this process began is known to nobody any more.
         self._base = sequence
 
-    def touched(self) -> StreamMessage | None:
-        """Give an update of the open candle its number; return the message if anybody listens."""
-        self.sequence += 1
-        if not self.subscribers:
-            return None
+    def update(self) -> StreamMessage | None:
+        """Return the open candle as the message of the current number."""
         return self._open_candle(self.sequence)
 
     def closed(self, candle: Candle) -> StreamMessage:

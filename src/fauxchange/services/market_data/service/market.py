@@ -24,7 +24,17 @@ class Market:
     The sequence of everything published about the symbol is assigned by the topics in here.
     """
 
-    __slots__ = ("_minutes", "candle_topics", "candles", "instrument", "prices", "quote", "source", "spread")
+    __slots__ = (
+        "_candle_topics",
+        "_minutes",
+        "candle_topics",
+        "candles",
+        "instrument",
+        "prices",
+        "quote",
+        "source",
+        "spread",
+    )
 
     def __init__(
         self,
@@ -55,6 +65,7 @@ class Market:
             )
             for name, interval_ns in INTERVALS_NS.items()
         }
+        self._candle_topics = tuple(self.candle_topics.values())
         self._minutes: deque[Candle] = deque()
 
     def make_quote(
@@ -79,9 +90,10 @@ class Market:
         """Take a quote into the open candles; return the updates that somebody listens to."""
         self.candles.add(quote.ts_ns, quote.mid_half_ticks, quote.volume_lots)
         updates = []
-        for topic in self.candle_topics.values():
-            message = topic.touched()
-            if message is not None:
+        for topic in self._candle_topics:
+            # Each price is an update and takes a number; the message is made only if somebody listens.
+            topic.sequence += 1
+            if topic.subscribers and (message := topic.update()) is not None:
                 updates.append(message)
         return updates
 

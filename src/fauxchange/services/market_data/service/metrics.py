@@ -7,6 +7,7 @@ from fauxchange.services.market_data.service.market import Market
 
 LATENCY_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+STEPS_PER_COUNT = 16
 
 
 class FeedMetrics:
@@ -32,21 +33,34 @@ class FeedMetrics:
         self._dropped = metrics.counter(
             "feed_ticks_dropped_total", "Prices given up, by reason (overdue, source, history).", ("reason",)
         )
+        self._made: dict[str, int] = {}
         self._delivered_so_far: dict[str, int] = {}
         self._counted: dict[tuple[str, str], int] = {}
+        self._steps = 0
 
     def step(self, markets: Iterable[Market], *, lag_s: float, latency_s: float) -> None:
-        """Count one published step."""
+        """Count one published step. Counters are brought up to date every few steps, and by `flush`."""
         self._lag.observe(lag_s)
         self._latency.observe(latency_s)
+        made = self._made
         for market in markets:
             symbol = market.instrument.symbol
-            self._generated.inc(1, symbol)
-            topic = market.prices
-            delivered = topic.delivered - self._delivered_so_far.get(symbol, 0)
+            made[symbol] = made.get(symbol, 0) + 1
+        self._steps += 1
+        if self._steps % STEPS_PER_COUNT == 0:
+            self.flush(markets)
+
+    def flush(self, markets: Iterable[Market]) -> None:
+        """Bring the counters of these markets up to date."""
+        for market in markets:
+            symbol = market.instrument.symbol
+            made = self._made.pop(symbol, 0)
+            if made:
+                self._generated.inc(made, symbol)
+            delivered = market.prices.delivered - self._delivered_so_far.get(symbol, 0)
             if delivered:
                 self._delivered.inc(delivered, symbol)
-                self._delivered_so_far[symbol] = topic.delivered
+                self._delivered_so_far[symbol] = market.prices.delivered
 
     def subscriptions(self, markets: Iterable[Market]) -> None:
         """Set the number of subscriptions."""
