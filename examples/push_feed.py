@@ -29,6 +29,8 @@ class RandomWalk:
 
     def __init__(self, seed: int, start: Decimal) -> None:
         self._random = random.Random(seed)  # noqa: S311 - prices for a demonstration, no secrets
+        # Apart, so that when trades happen changes nothing about where the price goes.
+        self._trades = random.Random(f"{seed} trades")  # noqa: S311 - as above
         self._ticks = int(start / TICK)
 
     def step(self) -> None:
@@ -41,10 +43,10 @@ class RandomWalk:
 
     def trade(self) -> dict[str, str]:
         """Return a trade at the bid or at the ask."""
-        side = self._random.choice((-2, 2))
+        side = self._trades.choice((-2, 2))
         return {
             "price": str((self._ticks + side) * TICK),
-            "quantity": str(Decimal(self._random.randint(1, 500)) / 1000),
+            "quantity": str(Decimal(self._trades.randint(1, 500)) / 1000),
         }
 
 

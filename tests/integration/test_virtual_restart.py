@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_S, parse_time
+import pytest
+
+from fauxchange.domain.errors import ConfigurationError
+from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_S
 from fauxchange.testing.inprocess import running
 
 START = "2026-01-31T12:00:00Z"
@@ -27,18 +30,16 @@ async def test_without_a_start_time_venue_time_goes_on_from_the_last_run(tmp_pat
         assert price.ts_ns > last.ts_ns
 
 
-async def test_a_start_time_before_the_last_run_starts_afresh_in_a_new_epoch(tmp_path: Path) -> None:
+async def test_a_start_time_before_the_last_run_is_refused_and_that_run_stays_as_it_was(tmp_path: Path) -> None:
     settings = {**SQLITE, "START_TIME": START}
     async with running(tmp_path, settings, paused=True) as live:
         await live.clock.step(10 * NS_PER_MINUTE)
-        epoch = live.market_data.service.epoch
-        first = [market.candles.state() for market in live.market_data.service.get_active_symbols()]
+        sequence = live.market_data.service.price("BTC/USD").sequence
 
-    async with running(tmp_path, settings, paused=True) as live:
-        await live.clock.step(10 * NS_PER_MINUTE)
-        again = [market.candles.state() for market in live.market_data.service.get_active_symbols()]
+    with pytest.raises(ConfigurationError, match=r"2026-01-31T12:10:00\.000000Z.*--data-dir"):
+        async with running(tmp_path, settings, paused=True):
+            pass
 
-        assert live.market_data.service.epoch > epoch
-        assert live.market_data.service.price("BTC/USD").sequence == 601
-        assert live.clock.now_ns() == parse_time(START) + 10 * NS_PER_MINUTE
-        assert again == first
+    async with running(tmp_path, {**settings, "START_TIME": "2026-01-31T12:10:00Z"}, paused=True) as live:
+        await live.clock.step(NS_PER_MINUTE)
+        assert live.market_data.service.price("BTC/USD").sequence == sequence + 60

@@ -17,7 +17,7 @@ from fauxchange.venue.process import Addresses, Process, prepare
 
 APART: Mapping[str, object] = {"HTTP_PORT": 0, "GRPC_PORT": 0, "AUDIT_PORT": 0, "STORE": "memory"}
 """What keeps a venue under test apart from any other: free ports, and nothing left on disk unless asked for."""
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 
 
 class RunningVenue:

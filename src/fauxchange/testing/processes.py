@@ -16,7 +16,7 @@ from fauxchange.testing.addresses import Venue
 
 UP: Sequence[str] = (sys.executable, "-m", "fauxchange.cli", "up")
 APART: Mapping[str, str] = {"HTTP_PORT": "0", "GRPC_PORT": "0", "AUDIT_PORT": "0", "LOG_FORMAT": "json"}
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 15.0
 POLL_S = 0.01
 LOG_TAIL_CHARS = 4_000

@@ -213,10 +213,22 @@ class Process:
         ]
 
     async def _go_on_in_time(self, data: DataAdapter) -> None:
-        """Start a virtual clock that was given no start at the time that the last run on these stores had reached."""
-        clock, told = self.clock, self.settings.start_time_ns is not None or self.plan.sources.recordings
-        if isinstance(clock, VirtualClock) and not told:
-            await clock.run_until(max(clock.now_ns(), await stored_venue_ns(data)))
+        """Let a virtual clock go on from the time that the last run on these stores had reached.
+
+        Raises: ConfigurationError if it was told to start before that: the histories of two runs would be mixed
+        """
+        clock = self.clock
+        if not isinstance(clock, VirtualClock):
+            return
+        stored_ns = await stored_venue_ns(data)
+        told = self.settings.start_time_ns is not None or bool(self.plan.sources.recordings)
+        if told and stored_ns > clock.now_ns():
+            raise ConfigurationError(
+                f"data folder {self.settings.data_dir} holds a run up to {format_time(stored_ns)}, and this one would "
+                f"start at {format_time(clock.now_ns())}; use --data-dir for another folder, or --store memory",
+                field="DATA_DIR",
+            )
+        await clock.run_until(max(clock.now_ns(), stored_ns))
 
     def _audit_server(self, market_data: MarketData, metrics: PrometheusMetrics, stop_s: float) -> HttpServer | None:
         settings = self.settings

@@ -313,3 +313,10 @@ def test_every_setting_is_documented_with_unit_default_and_meaning() -> None:
 
     assert [row.name for row in rows] == [field.alias for field in Settings.model_fields.values()]
     assert all(row.unit and row.default and row.description and row.group for row in rows)
+
+
+def test_an_environment_file_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"HTTP_PORT=8080\n\xff\xfe")
+
+    with pytest.raises(ConfigurationError, match=r"\.env cannot be read: it is not UTF-8 text"):
+        load_settings(environ={}, env_file=tmp_path / ".env")

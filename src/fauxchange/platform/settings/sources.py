@@ -119,7 +119,7 @@ def _from_config_file(path: Path | None, problems: dict[str, str]) -> Layer:
         return {}
     try:
         document = _parsed(path)
-    except (yaml.YAMLError, tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except (yaml.YAMLError, tomllib.TOMLDecodeError) as exc:
         raise ConfigurationError(f"{path} cannot be read: {exc}") from exc
     if document is None:
         return {}
@@ -141,6 +141,8 @@ def _open_text(path: Path) -> io.StringIO:
         return io.StringIO(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigurationError(f"{path} cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigurationError(f"{path} cannot be read: it is not UTF-8 text ({exc.reason})") from exc
 
 
 def _from_caller(values: Mapping[str, object] | None, origin: str, problems: dict[str, str]) -> Layer:

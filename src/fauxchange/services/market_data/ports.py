@@ -60,3 +60,16 @@ class Skipping(Protocol):
     def skip_to(self, ts_ns: int) -> int:
         """Leave out the steps before `ts_ns`; return how many were left out."""
         ...
+
+
+@runtime_checkable
+class Scheduled(Protocol):
+    """A source that knows when its next row is due before it makes it.
+
+    It is asked for the row only then, so what happens until then (a scenario that starts, a stop) finds it unmade.
+    """
+
+    @property
+    def due_ns(self) -> int | None:
+        """Venue time of the next row, or None while the source is not open."""
+        ...

@@ -201,7 +201,7 @@ class MarketData:
         model_state = await self._data.state.load(STATE_MODEL) if self._resumed else None
         if self._model is not None and model_state is not None and not self._model.restore(model_state):
             log.warning("feed_starts_afresh", reason="seed, symbols, model or interval are other than in the last run")
-        await self.service.restore(self._resumed.get("books", {}))
+        await self.service.restore(self._resumed)
         self.service.close_candles(start_ns)
         # From here on a stop that is not graceful is noticed: numbering then starts a new epoch.
         await self.service.save(clean=False)

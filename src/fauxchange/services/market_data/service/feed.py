@@ -6,6 +6,7 @@ Everything here runs on one event loop. Publishing never waits; what has to (sto
 import difflib
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fauxchange.data.ports import (
     CandleQuery,
@@ -30,6 +31,9 @@ from fauxchange.services.market_data.service.market import DAY_NS, Market
 from fauxchange.services.market_data.service.metrics import FeedMetrics
 
 STATE_STREAMS = "market_data.streams"
+LATE_NS = NS_PER_MINUTE
+"""No price is published later than this after its moment."""
+TAKEN_UP_AT_ONCE = 10_000
 
 
 class MarketDataService:
@@ -235,19 +239,57 @@ class MarketDataService:
 
     # Going on after a restart
 
-    async def restore(self, books: Mapping[str, Sequence[Sequence[int] | None]]) -> None:
-        """Take up the open candles and the day's statistics where an earlier run left them."""
+    async def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take up the open candles and the day's statistics where an earlier run left them: `saved` is what it stored.
+
+        A run that did not end gracefully stored prices after its last `save`: they are taken into the candles first.
+        """
         now_ns = self._clock.now_ns()
+        books: Mapping[str, Sequence[Sequence[int] | None]] = saved.get("books", {})
         for symbol, market in self._markets.items():
             book = books.get(symbol)
-            if book is not None:
+            # Ticks and lots of another grid are other prices.
+            if book is not None and saved.get("grids", {}).get(symbol) == _grid(market):
                 market.candles.restore(book)
+                if not saved.get("clean"):
+                    await self._take_up_prices(market, saved, now_ns)
             stored = await self._candles.query(
                 CandleQuery(
                     symbol=symbol, interval_ns=NS_PER_MINUTE, start_ns=now_ns - DAY_NS, end_ns=now_ns, limit=1_441
                 )
             )
-            market.remember_minutes(_live(record, market) for record in stored.items if record.closed)
+            closed = (_live(record, market) for record in stored.items if record.closed)
+            market.remember_minutes(candle for candle in closed if candle is not None)
+
+    async def _take_up_prices(self, market: Market, saved: Mapping[str, Any], now_ns: int) -> None:
+        """Take the prices up to now that were stored after `saved` into the candles, and store those that close."""
+        start_ns = int(saved["venue_ns"]) - LATE_NS
+        if start_ns >= now_ns:
+            return
+        seen = int(saved["sequences"].get(market.prices.key, 0))
+        instrument, cursor = market.instrument, None
+        while True:
+            page = await self._prices.history(
+                PriceFeedQuery(
+                    symbol=instrument.symbol,
+                    start_ns=start_ns,
+                    # Virtual time may begin before them: then they are made once more.
+                    end_ns=now_ns,
+                    limit=TAKEN_UP_AT_ONCE,
+                    cursor=cursor,
+                )
+            )
+            for feed in page.items:
+                if feed.epoch != saved["epoch"] or feed.sequence <= seen:
+                    continue
+                for candle in market.candles.close_until(feed.ts_ns):
+                    self._history.add_candle(candle)
+                mid_half_ticks = instrument.prices.count(feed.bid) + instrument.prices.count(feed.ask)
+                market.candles.add(feed.ts_ns, mid_half_ticks, instrument.quantities.count(feed.volume))
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        await self._history.flush()
 
     async def save(self, *, clean: bool) -> None:
         """Store what a later run goes on from; `clean` says that nothing is published after this."""
@@ -265,6 +307,7 @@ class MarketDataService:
                 "venue_ns": self._clock.now_ns(),
                 "sequences": sequences,
                 "books": {symbol: market.candles.state() for symbol, market in self._markets.items()},
+                "grids": {symbol: _grid(market) for symbol, market in self._markets.items()},
             },
         )
 
@@ -281,16 +324,24 @@ def _check_range(start_ns: int | None, end_ns: int | None) -> None:
         raise InvalidRequest("start must be before end", code="invalid_range", field="start")
 
 
-def _live(record: CandleRecord, market: Market) -> Candle:
+def _grid(market: Market) -> list[str]:
+    return [str(market.instrument.tick_size), str(market.instrument.lot_size)]
+
+
+def _live(record: CandleRecord, market: Market) -> Candle | None:
+    """Return a stored candle as the market has it, or None if it was made on a grid that does not fit the present."""
     prices, quantities = market.instrument.prices, market.instrument.quantities
-    return Candle(
-        instrument=market.instrument,
-        interval_ns=record.interval_ns,
-        open_ns=record.open_ns,
-        open_ticks=prices.count(record.open),
-        high_ticks=prices.count(record.high),
-        low_ticks=prices.count(record.low),
-        close_ticks=prices.count(record.close),
-        volume_lots=quantities.count(record.volume),
-        closed=record.closed,
-    )
+    try:
+        return Candle(
+            instrument=market.instrument,
+            interval_ns=record.interval_ns,
+            open_ns=record.open_ns,
+            open_ticks=prices.count(record.open),
+            high_ticks=prices.count(record.high),
+            low_ticks=prices.count(record.low),
+            close_ticks=prices.count(record.close),
+            volume_lots=quantities.count(record.volume),
+            closed=record.closed,
+        )
+    except InvalidRequest:
+        return None

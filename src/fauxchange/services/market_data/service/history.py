@@ -70,6 +70,7 @@ class History:
         self._new_prices: list[Quote] = []
         self._new_candles: list[Candle] = []
         self._flushing = asyncio.Lock()
+        self._writes: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._failure = ""
         self._task: asyncio.Task[None] | None = None
@@ -91,8 +92,8 @@ class History:
 
     @property
     def overfull(self) -> bool:
-        """Whether the feed should wait for `flush` before it goes on."""
-        return self.backlog >= BATCH_ROWS
+        """Whether the feed should wait for `flush` before it goes on; for a store that fails it does not wait."""
+        return self.backlog >= BATCH_ROWS and not self._failure
 
     def start(self) -> None:
         """Begin to write in the background."""
@@ -110,8 +111,15 @@ class History:
     async def flush(self, open_candles: Sequence[Candle] = ()) -> None:
         """Write what waits, and these candles that are still open, as they stand.
 
-        Failures are kept in `health` and the rows stay in the backlog.
+        Failures are kept in `health` and the rows stay in the backlog. A caller that is cancelled (a request whose
+        deadline is over, a feed that is stopped) leaves the write to go on: rows that were taken are not lost.
         """
+        write = asyncio.get_running_loop().create_task(self._flush(open_candles), name="history flush")
+        self._writes.add(write)
+        write.add_done_callback(self._writes.discard)
+        await asyncio.shield(write)
+
+    async def _flush(self, open_candles: Sequence[Candle]) -> None:
         async with self._flushing:
             prices, self._new_prices = self._new_prices, []
             candles, self._new_candles = self._new_candles, []

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.intervals import INTERVALS_NS
-from fauxchange.domain.market_data import Candle, FeedSource, MarketSnapshot, Quote
+from fauxchange.domain.market_data import Candle, FeedSource, MarketSnapshot, Quote, half_even
 from fauxchange.domain.times import NS_PER_MINUTE
 from fauxchange.platform.streams.topics import StreamMessage
 from fauxchange.services.market_data.core.candles import CandleBook
@@ -159,7 +159,7 @@ class _Day:
 def _day(minutes: Sequence[Candle], quote: Quote) -> _Day:
     if not minutes:
         # All minutes of the day have passed without a price: the last price stands.
-        mid = quote.bid_ticks
+        mid = half_even(quote.mid_half_ticks)
         return _Day(mid, mid, mid, mid, 0)
     return _Day(
         open_ticks=minutes[0].open_ticks,

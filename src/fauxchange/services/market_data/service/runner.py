@@ -17,7 +17,7 @@ from fauxchange.domain.market_data import FeedSource
 from fauxchange.domain.times import NS_PER_S
 from fauxchange.platform.ports import Clock, DependencyHealth, DependencyStatus
 from fauxchange.services.market_data.core.batches import PriceBatch
-from fauxchange.services.market_data.ports import PriceSource, Skipping
+from fauxchange.services.market_data.ports import PriceSource, Scheduled, Skipping
 from fauxchange.services.market_data.service.feed import MarketDataService
 from fauxchange.services.market_data.service.history import History
 from fauxchange.services.market_data.service.market import Market
@@ -63,6 +63,7 @@ class FeedRunner:
         self._before_step = before_step
         self._priority = priority
         self._skipping = source if isinstance(source, Skipping) else None
+        self._scheduled = source if isinstance(source, Scheduled) else None
         self._batches = 0
         self.ended = False
         self.last_step_ns: int | None = None
@@ -116,6 +117,10 @@ class FeedRunner:
         return DependencyHealth(DependencyStatus.OK)
 
     async def _next(self, max_steps: int) -> PriceBatch | None:
+        if self._scheduled is not None:
+            due_ns = self._scheduled.due_ns
+            if due_ns is not None and self._clock.now_ns() < due_ns:
+                await self._clock.sleep_until(due_ns, priority=self._priority)
         if self.source.kind is not FeedSource.LIVE:
             return await self.source.next(max_steps)
         # What is waited for comes from outside: venue time goes on meanwhile.

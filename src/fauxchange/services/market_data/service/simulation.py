@@ -139,6 +139,11 @@ class ModelSource:
         self._remade = 0
         self._closed = False
 
+    @property
+    def due_ns(self) -> int | None:
+        """Venue time of the next step, or None before the source is opened."""
+        return self._due_ns
+
     async def open(self, start_ns: int) -> None:
         """Make ready to give rows from venue time `start_ns` on, or from after the last row of a restored state."""
         due_ns = self._on_grid(start_ns)

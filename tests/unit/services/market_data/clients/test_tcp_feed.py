@@ -75,14 +75,30 @@ def example() -> ModuleType:
 
 async def test_the_worked_example_pushes_a_seeded_walk_that_the_transport_understands() -> None:
     module = example()
-    received = [await first_messages(module, seed) for seed in (1, 1, 2)]
 
-    kinds = {type(message) for message in received[0]}
-    sequences = [m.sequence for m in received[0] if isinstance(m, FeedQuote | FeedTrade)]
-    assert kinds == {FeedQuote, FeedTrade}
+    received = await first_messages(module, seed=1)
+
+    quotes = [message for message in received if isinstance(message, FeedQuote)]
+    sequences = [message.sequence for message in received if isinstance(message, FeedQuote | FeedTrade)]
+    path = walked(module, seed=1)
+    assert {type(message) for message in received} == {FeedQuote, FeedTrade}
     assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
-    assert received[0] == received[1]
-    assert received[0] != received[2]
+    # The answer to the subscription repeats a price, so a quote is where the one before was or further on.
+    position = 0
+    for quote in quotes:
+        position = path.index((quote.bid, quote.ask), position)
+    assert path != walked(module, seed=2)
+
+
+def walked(module: ModuleType, seed: int) -> list[tuple[Decimal, Decimal]]:
+    """Return bid and ask of the first steps of the example's walk."""
+    walk = module.RandomWalk(seed, Decimal(100))
+    path = []
+    for _ in range(1_000):
+        quote = walk.quote()
+        path.append((Decimal(quote["bid"]), Decimal(quote["ask"])))
+        walk.step()
+    return path
 
 
 async def first_messages(module: ModuleType, seed: int) -> list[object]:
