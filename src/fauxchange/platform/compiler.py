@@ -30,7 +30,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from fauxchange.domain.errors import ConfigurationError, check
-from fauxchange.domain.kernels import is_kernel
+from fauxchange.domain.kernels import is_kernel, is_lean
 from fauxchange.platform.logging import get_logger
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -135,20 +135,22 @@ def _compile(function: types.FunctionType) -> Any:
     clone.__qualname__ = function.__qualname__
     clone.__module__ = function.__module__
     # Before the kernels it calls, so that one which calls itself finds its own compiled form.
-    compiled = _compiled[function] = _decorated(clone, _usable_cache(function))
+    compiled = _compiled[function] = _decorated(clone, _usable_cache(function), lean=is_lean(function))
     for name, called in _called(function):
         namespace[name] = _compile(called)
     return compiled
 
 
-def _decorated(clone: types.FunctionType, folder: Path | None) -> Any:
+def _decorated(clone: types.FunctionType, folder: Path | None, *, lean: bool) -> Any:
     numba = _numba()
+    # Without Numba's runtime there is nothing that could count references, nor allocate.
+    options = {"_nrt": False} if lean else {}
     if folder is None:
-        return numba.njit(clone)
+        return numba.njit(**options)(clone)
     earlier = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder)
     try:
-        return numba.njit(cache=True)(clone)
+        return numba.njit(cache=True, **options)(clone)
     finally:
         numba.config.CACHE_DIR = earlier
 

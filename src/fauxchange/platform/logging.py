@@ -32,7 +32,7 @@ _URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)@")
 _FIRST = ("timestamp", "level", "event")
 
 # What these say below a warning is said better by our own metrics and lines, or is about their own insides.
-_QUIETER = ("uvicorn.access", "uvicorn.error", "asyncio", "httpx", "httpcore", "numba")
+_QUIETER = ("uvicorn.access", "uvicorn.error", "websockets.server", "asyncio", "httpx", "httpcore", "numba")
 
 _secrets: set[str] = set()
 

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from fauxchange import __version__
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.intervals import INTERVALS_NS
-from fauxchange.domain.times import NS_PER_S, parse_duration
+from fauxchange.domain.times import NS_PER_S, parse_duration, parse_time
 from fauxchange.platform.settings.values import (
     DecimalBySymbol,
     DurationNs,
@@ -43,6 +43,9 @@ SpreadMode = Annotated[Literal["fixed", "volatility"], Lower]
 ModelEngine = Annotated[Literal["auto", "compiled", "python"], Lower]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], Lower]
 LogFormat = Annotated[Literal["json", "console"], Lower]
+
+LATEST_START_NS = parse_time("2200-01-01T00:00:00Z")
+"""A century before 64 bits of nanoseconds are over."""
 
 _MAP = "pairs such as BTC/USD=1.5,default=2 with positive numbers"
 _MAP_UNIT = "symbol=number, comma-separated; entries add to the defaults, `default` is for all other symbols"
@@ -274,9 +277,11 @@ class Settings(BaseSettings):
         "START_TIME",
         "",
         "Venue time at start, on a virtual clock; set it to make runs repeat each other",
-        expected="a time such as 2026-01-31T12:00:00Z",
+        expected="a time such as 2026-01-31T12:00:00Z, from 1970 to 2199",
         unit="RFC 3339 time",
         shown="now",
+        ge=0,
+        lt=LATEST_START_NS,
     )
 
     # Market data

@@ -12,7 +12,7 @@ from litestar.types import ControllerRouterHandler
 
 from fauxchange.data.ports import DataAdapter
 from fauxchange.domain.errors import Unavailable
-from fauxchange.domain.market_data import SymbolRecord
+from fauxchange.domain.market_data import FeedSource, SymbolRecord
 from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_MS, NS_PER_S, format_time
 from fauxchange.platform.audit import AuditTrail
 from fauxchange.platform.health import HealthRegistry
@@ -33,16 +33,14 @@ from fauxchange.services.market_data.service.feed import STATE_STREAMS, MarketDa
 from fauxchange.services.market_data.service.history import History
 from fauxchange.services.market_data.service.market import Market, Sequences
 from fauxchange.services.market_data.service.metrics import FeedMetrics
-from fauxchange.services.market_data.service.runner import FeedRunner, Repeating
+from fauxchange.services.market_data.service.runner import CLOSING_PRIORITY, FeedRunner, Repeating
 from fauxchange.services.market_data.service.scenarios import ScenarioDirector
 from fauxchange.services.market_data.service.simulation import ModelSource
 from fauxchange.services.market_data.ws import market_data_endpoint
 
 NAME = "market-data"
 STATE_MODEL = "market_data.model"
-CHECKPOINT_S = 30.0
-CLOSING_PRIORITY = -1
-"""Candles close before the next price of the same moment."""
+CHECKPOINT_S = 10.0
 SNAPSHOT_PRIORITY = 1_000
 """Snapshots are taken after all prices of the same moment."""
 SECONDS_PER_CLOSING = 1
@@ -172,8 +170,8 @@ class MarketData:
             self._clock, self._config.snapshot_interval_ns, self._snapshot, priority=SNAPSHOT_PRIORITY
         )
         work = [
-            # A feed that prices every symbol each second closes candles in passing.
-            *([("candles closing", closing.run())] if self._may_be_silent else []),
+            # Other sources know when their next row is due, and close what ends before it.
+            *([("candles closing", closing.run())] if self._has_live_source else []),
             ("snapshots", snapshots.run()),
             ("checkpoints", self._checkpoint_for_ever()),
             *((f"feed {runner.name}", runner.run()) for runner in self._runners),
@@ -213,8 +211,8 @@ class MarketData:
         await self.service.save(clean=clean)
 
     @property
-    def _may_be_silent(self) -> bool:
-        return self._config.interval_ns > NS_PER_S or any(runner.source is not self._model for runner in self._runners)
+    def _has_live_source(self) -> bool:
+        return any(runner.source.kind is FeedSource.LIVE for runner in self._runners)
 
     async def _close(self, ts_ns: int) -> None:
         self.service.close_candles(ts_ns)

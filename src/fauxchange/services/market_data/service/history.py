@@ -19,6 +19,7 @@ from fauxchange.domain.intervals import INTERVALS_NS
 from fauxchange.domain.market_data import (
     Candle,
     MarketSnapshot,
+    PriceFeed,
     Quote,
     candle_record,
     price_feed,
@@ -125,7 +126,7 @@ class History:
             candles, self._new_candles = self._new_candles, []
             try:
                 if prices:
-                    await self._prices.create_many([price_feed(quote, epoch=self._epoch) for quote in prices])
+                    await self._store([price_feed(quote, epoch=self._epoch) for quote in prices])
                     prices = []
                 records = [candle_record(candle) for candle in candles]
                 records += [candle_record(candle) for candle in open_candles]
@@ -134,9 +135,6 @@ class History:
                 await self._retain()
             except Unavailable as exc:
                 self._keep_backlog(prices, candles, exc)
-            except Conflict as exc:
-                # The rows are stored already: an earlier write was carried out although it was reported as failed.
-                log.warning("history_stored_twice", error=exc.message)
             else:
                 if self._failure:
                     log.info("history_recovered", rows_lost=self.rows_lost)
@@ -158,6 +156,16 @@ class History:
                 await asyncio.wait_for(self._stopping.wait(), FLUSH_INTERVAL_S)
                 return
             await self.flush(self._open_candles() if count % FLUSHES_PER_OPEN_CANDLES == 0 else ())
+
+    async def _store(self, feeds: Sequence[PriceFeed]) -> None:
+        try:
+            await self._prices.create_many(feeds)
+        except Conflict as exc:
+            # An earlier write was carried out although it was reported as failed: store what is not there yet.
+            log.warning("history_stored_twice", error=exc.message)
+            for feed in feeds:
+                with suppress(Conflict):
+                    await self._prices.create(feed)
 
     def _keep_backlog(self, prices: list[Quote], candles: list[Candle], failure: Unavailable) -> None:
         if not self._failure:

@@ -33,6 +33,8 @@ OVERDUE_NS = 10 * NS_PER_S
 BREATH_STEPS = 64
 """Let the event loop breathe at least once in so many steps, even when every one of them is overdue."""
 
+CLOSING_PRIORITY = -1
+"""Candles close before the next price of the same moment."""
 BATCHES_PER_COUNT = 16
 """A source's own counts are taken into the metrics once in so many batches: making a report takes a moment."""
 
@@ -87,7 +89,7 @@ class FeedRunner:
             for first, end in steps(batch):
                 ts_ns = int(batch.ts_ns[first])
                 if self._clock.now_ns() < ts_ns:
-                    await self._clock.sleep_until(ts_ns, priority=self._priority)
+                    await self._wait_until(ts_ns)
                     since_breath = 0
                 elif since_breath >= BREATH_STEPS:
                     await asyncio.sleep(0)
@@ -106,6 +108,7 @@ class FeedRunner:
         self.ended = True
         self._count()
         log.info("feed_source_ended", source=self.name, **self.source.report())
+        await self._close_candles_before(None)
 
     def health(self) -> DependencyHealth:
         """Say whether prices come."""
@@ -120,12 +123,25 @@ class FeedRunner:
         if self._scheduled is not None:
             due_ns = self._scheduled.due_ns
             if due_ns is not None and self._clock.now_ns() < due_ns:
-                await self._clock.sleep_until(due_ns, priority=self._priority)
+                await self._wait_until(due_ns)
         if self.source.kind is not FeedSource.LIVE:
             return await self.source.next(max_steps)
         # What is waited for comes from outside: venue time goes on meanwhile.
         with self._clock.idle():
             return await self.source.next(max_steps)
+
+    async def _wait_until(self, ts_ns: int) -> None:
+        await self._close_candles_before(ts_ns)
+        await self._clock.sleep_until(ts_ns, priority=self._priority)
+
+    async def _close_candles_before(self, ts_ns: int | None) -> None:
+        """Close the candles that end before the next row, each at its time; with None, all that are open."""
+        while True:
+            ends = [end_ns for market in self._markets if (end_ns := market.candles.closing_ns) is not None]
+            if not ends or (ts_ns is not None and min(ends) >= ts_ns):
+                return
+            await self._clock.sleep_until(min(ends), priority=CLOSING_PRIORITY)
+            self._service.close_candles(self._clock.now_ns())
 
     def _catch_up(self) -> None:
         if self._skipping is None or self.last_step_ns is None:
