@@ -33,6 +33,10 @@ test-unit: $(VENV)/dev ## run the tests that need no server and no socket
 test-integration: $(VENV)/dev ## run the tests over real sockets and processes
 	$(BIN)/pytest -n $(WORKERS) tests/integration tests/acceptance
 
+.PHONY: test-mutants
+test-mutants: $(VENV)/dev ## plant bugs in the matching kernel and see that the tests find each
+	FAUXCHANGE_TEST_MUTANTS=all $(BIN)/pytest -n $(WORKERS) tests/mutants
+
 .PHONY: test-all
 test-all: check test ## run the checks and every test
 

@@ -10,12 +10,27 @@ from typing import Any, TypeVar
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _KERNELS: set[Callable[..., Any]] = set()
+_LEAN: set[Callable[..., Any]] = set()
 
 
 def kernel(function: Function) -> Function:
     """Mark `function` as one that may be compiled, together with the kernel functions it calls."""
     _KERNELS.add(function)
     return function
+
+
+def lean_kernel(function: Function) -> Function:
+    """Mark a kernel that makes no arrays and keeps none, so that its compiled form need not count references.
+
+    All kernels it calls are lean too. Where functions are small and many, the counting costs more than they do.
+    """
+    _LEAN.add(function)
+    return kernel(function)
+
+
+def is_lean(function: Callable[..., Any]) -> bool:
+    """Say whether a kernel was marked with `lean_kernel`."""
+    return function in _LEAN
 
 
 def is_kernel(value: object) -> bool:

@@ -1,0 +1,1 @@
+"""The exchange simulator: accounts, ledger, orders and matching."""

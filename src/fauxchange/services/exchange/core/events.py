@@ -1,0 +1,172 @@
+"""Write events: each function writes one row behind those that are there, and numbers it."""
+
+from fauxchange.domain.kernels import lean_kernel
+from fauxchange.services.exchange.core.layout import (
+    E_ACCOUNT,
+    E_ASSET,
+    E_CAUSE,
+    E_CUM_LOTS,
+    E_DELTA_FREE,
+    E_DELTA_HELD,
+    E_EVENT_SEQUENCE,
+    E_INSTRUMENT,
+    E_KIND,
+    E_LEAVES_LOTS,
+    E_LOTS,
+    E_MAKER_ACCOUNT,
+    E_MAKER_FEE,
+    E_MAKER_LEAVES_LOTS,
+    E_MAKER_ORDER_ID,
+    E_ORDER_ID,
+    E_ORDER_STATUS,
+    E_PRICE_TICKS,
+    E_REASON,
+    E_SEQUENCE,
+    E_SIDE,
+    E_TAKER_FEE,
+    E_TRADE_ID,
+    E_TS_NS,
+    EVENT_WIDTH,
+    FLAG_BALANCE_EVENTS,
+    FLAG_BOOK_EVENTS,
+    H_EVENT_SEQUENCE,
+    H_FLAGS,
+    H_LAST_TRADE_ID,
+    H_SEQUENCE,
+    H_TS_NS,
+    H_WRITTEN,
+    L_PRICE,
+    L_SHOWN,
+    O_ACCOUNT,
+    O_ID,
+    O_INSTRUMENT,
+    O_LEAVES,
+    O_LOTS,
+    O_PRICE,
+    O_SIDE,
+    Memory,
+)
+from fauxchange.services.exchange.core.vocabulary import (
+    EVENT_BALANCE,
+    EVENT_BOOK,
+    EVENT_TRADE,
+    ORDER_FILLED,
+    ORDER_NEW,
+    ORDER_PARTIALLY_FILLED,
+)
+
+
+@lean_kernel
+def new_event(m: Memory, e: Memory, kind: int, reason: int, instrument: int, account: int) -> int:
+    """Begin an event; return the address of its row. What comes behind the account is 0."""
+    at = m[H_WRITTEN] * EVENT_WIDTH
+    m[H_WRITTEN] += 1
+    m[H_EVENT_SEQUENCE] += 1
+    e[at + E_EVENT_SEQUENCE] = m[H_EVENT_SEQUENCE]
+    e[at + E_SEQUENCE] = m[H_SEQUENCE]
+    e[at + E_TS_NS] = m[H_TS_NS]
+    e[at + E_KIND] = kind
+    e[at + E_REASON] = reason
+    e[at + E_INSTRUMENT] = instrument
+    e[at + E_ACCOUNT] = account
+    for column in range(E_ORDER_ID, EVENT_WIDTH):
+        e[at + column] = 0
+    return at
+
+
+@lean_kernel
+def tell_rejected(m: Memory, e: Memory, kind: int, reason: int, instrument: int, account: int, order_id: int) -> None:
+    """Write that a command was refused."""
+    at = new_event(m, e, kind, reason, instrument, account)
+    e[at + E_ORDER_ID] = order_id
+
+
+@lean_kernel
+def tell_order(m: Memory, e: Memory, kind: int, reason: int, order: int, status: int) -> int:
+    """Write what happened to an order; return the address of the row."""
+    at = new_event(m, e, kind, reason, m[order + O_INSTRUMENT], m[order + O_ACCOUNT])
+    lots = m[order + O_LOTS]
+    leaves = m[order + O_LEAVES]
+    e[at + E_ORDER_ID] = m[order + O_ID]
+    e[at + E_SIDE] = m[order + O_SIDE]
+    e[at + E_PRICE_TICKS] = m[order + O_PRICE]
+    e[at + E_LOTS] = lots
+    e[at + E_CUM_LOTS] = lots - leaves
+    e[at + E_LEAVES_LOTS] = leaves
+    e[at + E_ORDER_STATUS] = status
+    return at
+
+
+@lean_kernel
+def standing(m: Memory, order: int) -> int:
+    """Return the status of an order that is still open."""
+    if m[order + O_LEAVES] < m[order + O_LOTS]:
+        return ORDER_PARTIALLY_FILLED
+    return ORDER_NEW
+
+
+@lean_kernel
+def tell_trade(m: Memory, e: Memory, taker: int, maker: int, lots: int) -> int:
+    """Write a trade, at the maker's price and as yet without fees; return the address of the row."""
+    m[H_LAST_TRADE_ID] += 1
+    at = m[H_WRITTEN] * EVENT_WIDTH
+    m[H_WRITTEN] += 1
+    m[H_EVENT_SEQUENCE] += 1
+    e[at + E_EVENT_SEQUENCE] = m[H_EVENT_SEQUENCE]
+    e[at + E_SEQUENCE] = m[H_SEQUENCE]
+    e[at + E_TS_NS] = m[H_TS_NS]
+    e[at + E_KIND] = EVENT_TRADE
+    e[at + E_REASON] = 0
+    e[at + E_INSTRUMENT] = m[taker + O_INSTRUMENT]
+    e[at + E_ACCOUNT] = m[taker + O_ACCOUNT]
+    e[at + E_ORDER_ID] = m[taker + O_ID]
+    e[at + E_SIDE] = m[taker + O_SIDE]
+    e[at + E_PRICE_TICKS] = m[maker + O_PRICE]
+    e[at + E_LOTS] = lots
+    e[at + E_CUM_LOTS] = m[taker + O_LOTS] - m[taker + O_LEAVES]
+    e[at + E_LEAVES_LOTS] = m[taker + O_LEAVES]
+    e[at + E_ORDER_STATUS] = ORDER_FILLED if m[taker + O_LEAVES] == 0 else ORDER_PARTIALLY_FILLED
+    e[at + E_TRADE_ID] = m[H_LAST_TRADE_ID]
+    e[at + E_MAKER_ORDER_ID] = m[maker + O_ID]
+    e[at + E_MAKER_ACCOUNT] = m[maker + O_ACCOUNT]
+    e[at + E_MAKER_FEE] = 0
+    e[at + E_TAKER_FEE] = 0
+    e[at + E_MAKER_LEAVES_LOTS] = m[maker + O_LEAVES]
+    return at
+
+
+@lean_kernel
+def tell_balance(
+    m: Memory, e: Memory, account: int, asset: int, delta_free: int, delta_held: int, cause: int, order: int
+) -> None:
+    """Write a posting, if the state is told to; `order` is the order that it is for, 0 for none."""
+    if m[H_FLAGS] & FLAG_BALANCE_EVENTS == 0:
+        return
+    instrument = -1
+    order_id = 0
+    if order != 0:
+        instrument = m[order + O_INSTRUMENT]
+        order_id = m[order + O_ID]
+    at = new_event(m, e, EVENT_BALANCE, 0, instrument, account)
+    e[at + E_ORDER_ID] = order_id
+    e[at + E_ASSET] = asset
+    e[at + E_DELTA_FREE] = delta_free
+    e[at + E_DELTA_HELD] = delta_held
+    e[at + E_CAUSE] = cause
+
+
+@lean_kernel
+def tell_price(m: Memory, e: Memory, instrument: int, side: int, price: int, shown: int) -> None:
+    """Write what a price of the book shows now, if the state is told to."""
+    if m[H_FLAGS] & FLAG_BOOK_EVENTS == 0:
+        return
+    at = new_event(m, e, EVENT_BOOK, 0, instrument, -1)
+    e[at + E_SIDE] = side
+    e[at + E_PRICE_TICKS] = price
+    e[at + E_LOTS] = shown
+
+
+@lean_kernel
+def tell_level(m: Memory, e: Memory, instrument: int, side: int, level: int) -> None:
+    """Write what a level shows now, if the state is told to."""
+    tell_price(m, e, instrument, side, m[level + L_PRICE], m[level + L_SHOWN])

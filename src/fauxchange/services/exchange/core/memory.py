@@ -1,0 +1,258 @@
+"""Make the memory of a state, and move it to a larger one when a table is full."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from fauxchange.domain.kernels import lean_kernel
+from fauxchange.services.exchange.core.layout import (
+    ACCOUNT_WIDTH,
+    ASSET_WIDTH,
+    BALANCE_WIDTH,
+    BOOK_WIDTH,
+    BOOKS,
+    DESK_WIDTH,
+    FEE_WIDTH,
+    H_ACCOUNT_AT,
+    H_ACCOUNT_ROOM,
+    H_ACCOUNTS,
+    H_ASSET_AT,
+    H_ASSET_ROOM,
+    H_ASSETS,
+    H_BALANCE_AT,
+    H_DESK_AT,
+    H_EXPIRIES,
+    H_EXPIRY_AT,
+    H_FEE_AT,
+    H_INDEX_AT,
+    H_INDEX_BITS,
+    H_INSTRUMENT_AT,
+    H_INSTRUMENT_ROOM,
+    H_INSTRUMENTS,
+    H_LEVEL_AT,
+    H_LEVEL_FREE,
+    H_LEVEL_ROOM,
+    H_LEVELS_OPEN,
+    H_LEVELS_USED,
+    H_NODE_AT,
+    H_NODE_FREE,
+    H_NODE_ROOM,
+    H_NODES_OPEN,
+    H_NODES_USED,
+    H_OPEN_ORDERS,
+    H_ORDER_AT,
+    H_ORDER_FREE,
+    H_ORDER_ROOM,
+    H_ORDERS_USED,
+    H_TAKER,
+    H_TRIGGER_AT,
+    H_TRIGGERS,
+    HEADER_WIDTH,
+    I_BOOKS,
+    INSTRUMENT_WIDTH,
+    K_HIGHEST,
+    K_LOWEST,
+    K_ROOT,
+    L_LEAF,
+    LEVEL_LINKS_TO_LEVELS,
+    LEVEL_LINKS_TO_ORDERS,
+    LEVEL_WIDTH,
+    MAX_TIERS,
+    N_BITMAP,
+    N_CHILDREN,
+    N_PARENT,
+    NODE_WIDTH,
+    O_LEVEL,
+    O_OPEN,
+    ORDER_LINKS_TO_ORDERS,
+    ORDER_WIDTH,
+    SPARE_LEVELS,
+    SPARE_NODES,
+    SPARE_ORDERS,
+    TREE_FAN,
+    Int64Array,
+    Memory,
+)
+from fauxchange.services.exchange.core.pool import index_order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """How many records each table has room for."""
+
+    assets: int = 8
+    accounts: int = 64
+    instruments: int = 8
+    orders: int = 1024
+    levels: int = 512
+    nodes: int = 1024
+
+
+def new_memory(rooms: Rooms) -> Int64Array:
+    """Return a memory whose tables are empty and have the rooms asked for."""
+    index_bits = max(4, (2 * rooms.orders - 1).bit_length())
+    sizes = {
+        H_ASSET_AT: rooms.assets * ASSET_WIDTH,
+        H_ACCOUNT_AT: rooms.accounts * ACCOUNT_WIDTH,
+        H_INSTRUMENT_AT: rooms.instruments * INSTRUMENT_WIDTH,
+        H_FEE_AT: (rooms.instruments + 1) * MAX_TIERS * FEE_WIDTH,
+        H_BALANCE_AT: rooms.accounts * rooms.assets * BALANCE_WIDTH,
+        H_DESK_AT: rooms.accounts * rooms.instruments * DESK_WIDTH,
+        H_INDEX_AT: 1 << index_bits,
+        H_EXPIRY_AT: rooms.orders,
+        H_TRIGGER_AT: rooms.orders,
+        H_ORDER_AT: rooms.orders * ORDER_WIDTH,
+        H_LEVEL_AT: rooms.levels * LEVEL_WIDTH,
+        H_NODE_AT: rooms.nodes * NODE_WIDTH,
+    }
+    # Zeros come from the system page by page, so that room which is not used takes no memory.
+    memory = np.zeros(HEADER_WIDTH + sum(sizes.values()), dtype=np.int64)
+    at = HEADER_WIDTH
+    for cell, size in sizes.items():
+        memory[cell] = at
+        at += size
+    memory[H_ASSET_ROOM] = rooms.assets
+    memory[H_ACCOUNT_ROOM] = rooms.accounts
+    memory[H_INSTRUMENT_ROOM] = rooms.instruments
+    memory[H_ORDER_ROOM] = rooms.orders
+    memory[H_LEVEL_ROOM] = rooms.levels
+    memory[H_NODE_ROOM] = rooms.nodes
+    memory[H_INDEX_BITS] = index_bits
+    return memory
+
+
+def rooms_of(memory: Int64Array) -> Rooms:
+    """Return the rooms of a memory."""
+    return Rooms(
+        assets=int(memory[H_ASSET_ROOM]),
+        accounts=int(memory[H_ACCOUNT_ROOM]),
+        instruments=int(memory[H_INSTRUMENT_ROOM]),
+        orders=int(memory[H_ORDER_ROOM]),
+        levels=int(memory[H_LEVEL_ROOM]),
+        nodes=int(memory[H_NODE_ROOM]),
+    )
+
+
+def enlarged(memory: Int64Array) -> Rooms:
+    """Return the rooms of a memory with those that are full doubled."""
+    rooms = rooms_of(memory)
+    full = {
+        "assets": memory[H_ASSETS] >= rooms.assets,
+        "accounts": memory[H_ACCOUNTS] >= rooms.accounts,
+        "instruments": memory[H_INSTRUMENTS] >= rooms.instruments,
+        "orders": memory[H_OPEN_ORDERS] + SPARE_ORDERS > rooms.orders,
+        "levels": memory[H_LEVELS_OPEN] + SPARE_LEVELS > rooms.levels,
+        "nodes": memory[H_NODES_OPEN] + SPARE_NODES > rooms.nodes,
+    }
+    return replace(rooms, **{field.name: 2 * getattr(rooms, field.name) for field in fields(rooms) if full[field.name]})
+
+
+def grow(old: Int64Array, rebuild: Callable[[Int64Array], None]) -> Int64Array:
+    """Return a memory with the same content, and twice the room where it was short; `rebuild` is `rebuild_index`."""
+    rooms, before = enlarged(old), rooms_of(old)
+    new = new_memory(rooms)
+    header_end = H_ASSET_AT
+    new[:header_end] = old[:header_end]
+    # Counters and links after the addresses and rooms.
+    new[H_INDEX_BITS + 1 : HEADER_WIDTH] = old[H_INDEX_BITS + 1 : HEADER_WIDTH]
+    _copy_cells(old, new, before, rooms)
+    _copy_pools(old, new)
+    _correct_links(old, new)
+    rebuild(new)
+    return new
+
+
+@lean_kernel
+def rebuild_index(m: Memory) -> None:
+    """Enter all open orders into an index that is empty."""
+    order = m[H_ORDER_AT]
+    for _ in range(m[H_ORDERS_USED]):
+        if m[order + O_OPEN] != 0:
+            index_order(m, order)
+        order += ORDER_WIDTH
+
+
+def _copy_cells(old: Int64Array, new: Int64Array, before: Rooms, rooms: Rooms) -> None:
+    for cell, width in ((H_ASSET_AT, ASSET_WIDTH * before.assets), (H_ACCOUNT_AT, ACCOUNT_WIDTH * before.accounts)):
+        new[new[cell] :][:width] = old[old[cell] :][:width]
+    for cell, width in (
+        (H_INSTRUMENT_AT, INSTRUMENT_WIDTH * before.instruments),
+        (H_FEE_AT, (before.instruments + 1) * MAX_TIERS * FEE_WIDTH),
+    ):
+        new[new[cell] :][:width] = old[old[cell] :][:width]
+    for cell, columns, more_columns, width in (
+        (H_BALANCE_AT, before.assets, rooms.assets, BALANCE_WIDTH),
+        (H_DESK_AT, before.instruments, rooms.instruments, DESK_WIDTH),
+    ):
+        source = old[old[cell] :][: before.accounts * columns * width].reshape(before.accounts, columns, width)
+        target = new[new[cell] :][: rooms.accounts * more_columns * width].reshape(rooms.accounts, more_columns, width)
+        target[: before.accounts, :columns] = source
+
+
+def _copy_pools(old: Int64Array, new: Int64Array) -> None:
+    for cell, used, width in (
+        (H_ORDER_AT, H_ORDERS_USED, ORDER_WIDTH),
+        (H_LEVEL_AT, H_LEVELS_USED, LEVEL_WIDTH),
+        (H_NODE_AT, H_NODES_USED, NODE_WIDTH),
+        (H_EXPIRY_AT, H_EXPIRIES, 1),
+        (H_TRIGGER_AT, H_TRIGGERS, 1),
+    ):
+        size = old[used] * width
+        new[new[cell] :][:size] = old[old[cell] :][:size]
+
+
+def _correct_links(old: Int64Array, new: Int64Array) -> None:
+    to_orders, to_levels, to_nodes = (int(new[cell] - old[cell]) for cell in (H_ORDER_AT, H_LEVEL_AT, H_NODE_AT))
+
+    def table(cell: int, used: int, width: int) -> Int64Array:
+        return new[new[cell] :][: used * width].reshape(used, width)
+
+    orders = table(H_ORDER_AT, new[H_ORDERS_USED], ORDER_WIDTH)
+    for column in ORDER_LINKS_TO_ORDERS:
+        _shift(orders[:, column], to_orders)
+    _shift(orders[:, O_LEVEL], to_levels)
+    levels = table(H_LEVEL_AT, new[H_LEVELS_USED], LEVEL_WIDTH)
+    for column in LEVEL_LINKS_TO_ORDERS:
+        _shift(levels[:, column], to_orders)
+    for column in LEVEL_LINKS_TO_LEVELS:
+        _shift(levels[:, column], to_levels)
+    _shift(levels[:, L_LEAF], to_nodes)
+    nodes = table(H_NODE_AT, new[H_NODES_USED], NODE_WIDTH)
+    _correct_children(nodes, old, to_levels, to_nodes)
+    _shift(nodes[:, N_PARENT], to_nodes)
+    instruments = table(H_INSTRUMENT_AT, new[H_INSTRUMENTS], INSTRUMENT_WIDTH)
+    for book in range(I_BOOKS, I_BOOKS + BOOKS * BOOK_WIDTH, BOOK_WIDTH):
+        _shift(instruments[:, book + K_LOWEST], to_levels)
+        _shift(instruments[:, book + K_HIGHEST], to_levels)
+        _shift(instruments[:, book + K_ROOT], to_nodes)
+    desks = table(H_DESK_AT, new[H_ACCOUNT_ROOM] * new[H_INSTRUMENT_ROOM], DESK_WIDTH)
+    for column in range(DESK_WIDTH - 1):
+        _shift(desks[:, column], to_orders)
+    for cell, used in ((H_EXPIRY_AT, H_EXPIRIES), (H_TRIGGER_AT, H_TRIGGERS)):
+        _shift(new[new[cell] :][: new[used]], to_orders)
+    for cell, delta in (
+        (H_TAKER, to_orders),
+        (H_ORDER_FREE, to_orders),
+        (H_LEVEL_FREE, to_levels),
+        (H_NODE_FREE, to_nodes),
+    ):
+        _shift(new[cell : cell + 1], delta)
+
+
+def _correct_children(nodes: Int64Array, old: Int64Array, to_levels: int, to_nodes: int) -> None:
+    """Correct the children of the tree's nodes: levels below a leaf, nodes below all others.
+
+    The table that an old address lies in tells which of the two it is.
+    """
+    children = nodes[:, N_CHILDREN : N_CHILDREN + TREE_FAN]
+    is_node = children >= old[H_NODE_AT]
+    is_level = (children != 0) & ~is_node
+    children[is_node] += to_nodes
+    children[is_level] += to_levels
+    # A freed node has neither bits nor children.
+    nodes[nodes[:, N_BITMAP] == 0, N_CHILDREN:] = 0
+
+
+def _shift(links: Int64Array, delta: int) -> None:
+    links[links != 0] += delta
