@@ -27,6 +27,7 @@ from fauxchange.platform.logging import configure_logging
 from fauxchange.platform.metrics import PrometheusMetrics
 from fauxchange.platform.settings import load_settings
 from fauxchange.services.market_data.app import build_market_data, read_config, read_sources
+from fauxchange.venue.process import settle_garbage_collector
 
 DAY_S = 86_400
 START_NS = 1_767_225_600 * NS_PER_S
@@ -77,6 +78,8 @@ async def simulate(path: Path, seconds: int, model_engine: str) -> Mapping[str, 
         supervisor=Supervisor(stop_timeout_ns=NS_PER_S),
     )
     await market_data.start()
+    # As `fauxchange up` does when it is ready.
+    settle_garbage_collector()
     cpu_s, begun = own_cpu_s(), time.perf_counter()
     await clock.run_until(START_NS + seconds * NS_PER_S)
     await market_data.stop()
