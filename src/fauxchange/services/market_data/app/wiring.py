@@ -43,7 +43,6 @@ STATE_MODEL = "market_data.model"
 CHECKPOINT_S = 10.0
 SNAPSHOT_PRIORITY = 1_000
 """Snapshots are taken after all prices of the same moment."""
-SECONDS_PER_CLOSING = 1
 SET_BACK_NS = NS_PER_MINUTE
 """A wall clock may have been corrected by less than this between two runs: then prices go on once it gets there."""
 CANDLES_KEPT_SHARE = 4
@@ -165,7 +164,7 @@ class MarketData:
         self._history.start()
         self._heartbeat.start()
         self._trail.record("service.started", actor="system", data={"epoch": self.service.epoch})
-        closing = Repeating(self._clock, SECONDS_PER_CLOSING * NS_PER_S, self._close, priority=CLOSING_PRIORITY)
+        closing = Repeating(self._clock, NS_PER_S, self._close, priority=CLOSING_PRIORITY)
         snapshots = Repeating(
             self._clock, self._config.snapshot_interval_ns, self._snapshot, priority=SNAPSHOT_PRIORITY
         )
