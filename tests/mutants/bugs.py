@@ -6,8 +6,8 @@ BUGS = [
     Bug(
         "trade_told_at_the_takers_price",
         "events.py",
-        "e[at + E_PRICE_TICKS] = m[maker + O_PRICE]",
-        "e[at + E_PRICE_TICKS] = m[taker + O_PRICE]",
+        "m[at + E_PRICE_TICKS] = m[maker + O_PRICE]",
+        "m[at + E_PRICE_TICKS] = m[taker + O_PRICE]",
     ),
     Bug(
         "money_moved_at_the_takers_price",
@@ -57,13 +57,13 @@ BUGS = [
     Bug(
         "price_improvement_stays_held",
         "ledger.py",
-        "    post(m, e, account, quote, freed - from_held, from_held - freed, CAUSE_RELEASE, buyer)\n",
+        "    post(m, account, quote, freed - from_held, from_held - freed, CAUSE_RELEASE, buyer)\n",
         "",
     ),
     Bug(
         "reservation_survives_the_end_of_an_order",
         "orders.py",
-        "    if m[order + O_RESERVED] != 0:\n        hold(m, e, order, 0)\n    close_order(m, order)",
+        "    if m[order + O_RESERVED] != 0:\n        hold(m, order, 0)\n    close_order(m, order)",
         "    close_order(m, order)",
     ),
     Bug(
@@ -131,8 +131,8 @@ BUGS = [
     Bug(
         "stop_waits_for_one_tick_more",
         "stops.py",
-        "m[m[rising + K_LOWEST] + L_PRICE] <= last:",
-        "m[m[rising + K_LOWEST] + L_PRICE] < last:",
+        "m[link(m, rising + K_LOWEST) + L_PRICE] <= last:",
+        "m[link(m, rising + K_LOWEST) + L_PRICE] < last:",
     ),
     Bug(
         "stop_that_is_due_at_entry_waits",
@@ -173,10 +173,10 @@ BUGS = [
     Bug(
         "amended_order_rests_crossed",
         "trading.py",
-        "        hold(m, e, order, needed)\n    enter(m, e, order)\n",
-        "        hold(m, e, order, needed)\n"
+        "        hold(m, order, needed)\n    enter(m, order)\n",
+        "        hold(m, order, needed)\n"
         "    from fauxchange.services.exchange.core.orders import rest_order\n"
-        "    rest_order(m, e, order, m[order + O_SIDE])\n",
+        "    rest_order(m, order, m[order + O_SIDE])\n",
     ),
     Bug(
         "refused_replacement_tears_the_queue",

@@ -30,6 +30,7 @@ FIELDS = {
     "REPLACE_IN_PLACE": _CHANGE,
     "CANCEL_REPLACE": (*_NEW, "order_id"),
     "EXPIRE": (),
+    "NOTE": (),
 }
 """What each kind of command names; the other columns stay 0."""
 

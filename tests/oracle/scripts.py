@@ -112,6 +112,7 @@ class Script:
             self.cancel_replace: 50,
             self.cancel_all: 4,
             self.expire: 30,
+            self.note: 6,
             self.move_money: 50,
             self.account_status: 20,
             self.instrument_status: 25,
@@ -286,6 +287,10 @@ class Script:
         """Let time pass and expire what is due."""
         self.ts_ns += self.random.randint(0, 25)
         return command("EXPIRE")
+
+    def note(self) -> SimpleNamespace:
+        """Take a number, and do nothing."""
+        return command("NOTE")
 
     # Money and settings
 

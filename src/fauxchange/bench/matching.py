@@ -147,11 +147,11 @@ def measure(stream: Stream, repetitions: int) -> tuple[Rows, list[float]]:
     """
     elapsed_s: list[float] = []
     engine = Engine(compiler=compile_kernel)
-    engine.reserve_events(4 * len(stream.messages))
     count = 0
+    rooms = Rooms(orders=1 << 16, levels=1 << 14, nodes=1 << 14, events=4 * len(stream.messages))
     for turn in range(repetitions + 1):
         engine.state = new_state(
-            balance_events=False, book_events=False, rooms=Rooms(orders=1 << 16, levels=1 << 14, nodes=1 << 14)
+            balance_events=False, book_events=False, rooms=rooms
         )
         # Copied, so that its pages are there before the time counts.
         engine.state.memory = engine.state.memory.copy()

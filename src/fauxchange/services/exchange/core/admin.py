@@ -3,13 +3,11 @@
 from typing import Final
 
 from fauxchange.domain.kernels import lean_kernel
-from fauxchange.services.exchange.core.book import instrument_at
+from fauxchange.services.exchange.core.addresses import account_at, balance_at, desk_at, fees_at, instrument_at
 from fauxchange.services.exchange.core.events import new_event, tell_rejected
 from fauxchange.services.exchange.core.layout import (
-    A_OPEN_ORDERS,
     A_STATUS,
     A_TIER,
-    ACCOUNT_WIDTH,
     B_FREE,
     B_HELD,
     C_ACCOUNT,
@@ -34,10 +32,10 @@ from fauxchange.services.exchange.core.layout import (
     C_TICK_VALUE,
     C_TIER,
     C_UNFUNDED,
+    D_HEAD,
     E_ASSET,
     F_MAKER,
     F_TAKER,
-    H_ACCOUNT_AT,
     H_ACCOUNTS,
     H_ASSET_AT,
     H_ASSETS,
@@ -59,7 +57,7 @@ from fauxchange.services.exchange.core.layout import (
     MAX_TIERS,
     Memory,
 )
-from fauxchange.services.exchange.core.ledger import balance_at, fees_at, post
+from fauxchange.services.exchange.core.ledger import post
 from fauxchange.services.exchange.core.vocabulary import (
     ACCOUNT_ACTIVE,
     ACCOUNT_CLOSED,
@@ -101,42 +99,43 @@ MAX_DECIMALS: Final = 18
 
 
 @lean_kernel
-def reject(m: Memory, e: Memory, c: Memory, at: int, reason: int) -> None:
+def reject(m: Memory, reason: int) -> None:
     """Write that a command was refused."""
-    tell_rejected(m, e, EVENT_COMMAND_REJECTED, reason, -1, c[at + C_ACCOUNT], 0)
+    tell_rejected(m, EVENT_COMMAND_REJECTED, reason, -1, m[C_ACCOUNT], 0)
 
 
 @lean_kernel
-def create_asset(m: Memory, e: Memory, c: Memory, at: int) -> None:
+def create_asset(m: Memory) -> None:
     """Give out the next asset."""
-    decimals = c[at + C_DECIMALS]
+    decimals = m[C_DECIMALS]
     if not 0 <= decimals <= MAX_DECIMALS:
-        reject(m, e, c, at, REASON_BAD_AMOUNT)
+        reject(m, REASON_BAD_AMOUNT)
         return
     asset = m[H_ASSETS]
     m[H_ASSETS] += 1
     m[m[H_ASSET_AT] + asset] = decimals
-    event = new_event(m, e, EVENT_ASSET_CREATED, REASON_NONE, -1, -1)
-    e[event + E_ASSET] = asset
+    event = new_event(m, EVENT_ASSET_CREATED, REASON_NONE, -1, -1)
+    m[event + E_ASSET] = asset
 
 
 @lean_kernel
-def create_account(m: Memory, e: Memory, c: Memory, at: int) -> None:
+def create_account(m: Memory) -> None:
     """Give out the next account."""
-    if not 0 <= c[at + C_TIER] < MAX_TIERS:
-        reject(m, e, c, at, REASON_BAD_COMBINATION)
+    if not 0 <= m[C_TIER] < MAX_TIERS:
+        reject(m, REASON_BAD_COMBINATION)
         return
     account = m[H_ACCOUNTS]
     m[H_ACCOUNTS] += 1
-    m[m[H_ACCOUNT_AT] + account * ACCOUNT_WIDTH + A_TIER] = c[at + C_TIER]
-    new_event(m, e, EVENT_ACCOUNT_CREATED, REASON_NONE, -1, account)
+    m[account_at(m, account) + A_TIER] = m[C_TIER]
+    new_event(m, EVENT_ACCOUNT_CREATED, REASON_NONE, -1, account)
 
 
 @lean_kernel
 def is_empty(m: Memory, account: int) -> bool:
     """Say whether an account has neither orders nor money."""
-    if m[m[H_ACCOUNT_AT] + account * ACCOUNT_WIDTH + A_OPEN_ORDERS] != 0:
-        return False
+    for number in range(m[H_INSTRUMENTS]):
+        if m[desk_at(m, account, number) + D_HEAD] != 0:
+            return False
     for asset in range(m[H_ASSETS]):
         balance = balance_at(m, account, asset)
         if m[balance + B_FREE] != 0 or m[balance + B_HELD] != 0:
@@ -145,40 +144,40 @@ def is_empty(m: Memory, account: int) -> bool:
 
 
 @lean_kernel
-def set_account_status(m: Memory, e: Memory, c: Memory, at: int) -> None:
+def set_account_status(m: Memory) -> None:
     """Activate, suspend or close an account; one that is closed stays so."""
-    account = c[at + C_ACCOUNT]
-    status = c[at + C_STATUS]
+    account = m[C_ACCOUNT]
+    status = m[C_STATUS]
     if not 0 <= account < m[H_ACCOUNTS]:
-        reject(m, e, c, at, REASON_UNKNOWN_ACCOUNT)
+        reject(m, REASON_UNKNOWN_ACCOUNT)
         return
-    record = m[H_ACCOUNT_AT] + account * ACCOUNT_WIDTH
+    record = account_at(m, account)
     if not ACCOUNT_ACTIVE <= status <= ACCOUNT_CLOSED:
-        reject(m, e, c, at, REASON_BAD_COMBINATION)
+        reject(m, REASON_BAD_COMBINATION)
     elif m[record + A_STATUS] == ACCOUNT_CLOSED:
-        reject(m, e, c, at, REASON_ACCOUNT_CLOSED)
+        reject(m, REASON_ACCOUNT_CLOSED)
     elif status == ACCOUNT_CLOSED and not is_empty(m, account):
-        reject(m, e, c, at, REASON_ACCOUNT_NOT_EMPTY)
+        reject(m, REASON_ACCOUNT_NOT_EMPTY)
     else:
         m[record + A_STATUS] = status
-        new_event(m, e, EVENT_ACCOUNT_CHANGED, REASON_NONE, -1, account)
+        new_event(m, EVENT_ACCOUNT_CHANGED, REASON_NONE, -1, account)
 
 
 @lean_kernel
-def set_tier_fees(m: Memory, e: Memory, c: Memory, at: int) -> None:
+def set_tier_fees(m: Memory) -> None:
     """Set the fees of a tier, for one instrument or for all, those to come included."""
-    number = c[at + C_INSTRUMENT]
-    tier = c[at + C_TIER]
-    maker = c[at + C_MAKER_FEE_RATE]
-    taker = c[at + C_TAKER_FEE_RATE]
+    number = m[C_INSTRUMENT]
+    tier = m[C_TIER]
+    maker = m[C_MAKER_FEE_RATE]
+    taker = m[C_TAKER_FEE_RATE]
     if not -1 <= number < m[H_INSTRUMENTS]:
-        reject(m, e, c, at, REASON_UNKNOWN_INSTRUMENT)
+        reject(m, REASON_UNKNOWN_INSTRUMENT)
         return
     if not 0 <= tier < MAX_TIERS:
-        reject(m, e, c, at, REASON_BAD_COMBINATION)
+        reject(m, REASON_BAD_COMBINATION)
         return
     if not 0 <= maker <= MAX_FEE_RATE or not 0 <= taker <= MAX_FEE_RATE:
-        reject(m, e, c, at, REASON_BAD_AMOUNT)
+        reject(m, REASON_BAD_AMOUNT)
         return
     first, last = number, number
     if number == -1:
@@ -187,31 +186,31 @@ def set_tier_fees(m: Memory, e: Memory, c: Memory, at: int) -> None:
         fees = fees_at(m, each, tier)
         m[fees + F_MAKER] = maker
         m[fees + F_TAKER] = taker
-    new_event(m, e, EVENT_FEES_CHANGED, REASON_NONE, number, -1)
+    new_event(m, EVENT_FEES_CHANGED, REASON_NONE, number, -1)
 
 
 @lean_kernel
-def limits_fit(c: Memory, at: int) -> bool:
+def limits_fit(m: Memory) -> bool:
     """Say whether the limits of a command are in range."""
     return (
-        c[at + C_MIN_LOTS] >= 0
-        and c[at + C_MAX_LOTS] >= 0
-        and c[at + C_MIN_NOTIONAL] >= 0
-        and c[at + C_MAX_NOTIONAL] >= 0
-        and 0 <= c[at + C_PRICE_BAND] <= BAND_UNIT
-        and c[at + C_MAX_OPEN_ORDERS] >= 0
+        m[C_MIN_LOTS] >= 0
+        and m[C_MAX_LOTS] >= 0
+        and m[C_MIN_NOTIONAL] >= 0
+        and m[C_MAX_NOTIONAL] >= 0
+        and 0 <= m[C_PRICE_BAND] <= BAND_UNIT
+        and m[C_MAX_OPEN_ORDERS] >= 0
     )
 
 
 @lean_kernel
-def write_limits(m: Memory, c: Memory, at: int, instrument: int) -> None:
+def write_limits(m: Memory, instrument: int) -> None:
     """Take over the limits of a command."""
-    m[instrument + I_MIN_LOTS] = c[at + C_MIN_LOTS]
-    m[instrument + I_MAX_LOTS] = c[at + C_MAX_LOTS]
-    m[instrument + I_MIN_NOTIONAL] = c[at + C_MIN_NOTIONAL]
-    m[instrument + I_MAX_NOTIONAL] = c[at + C_MAX_NOTIONAL]
-    m[instrument + I_PRICE_BAND] = c[at + C_PRICE_BAND]
-    m[instrument + I_MAX_OPEN_ORDERS] = c[at + C_MAX_OPEN_ORDERS]
+    m[instrument + I_MIN_LOTS] = m[C_MIN_LOTS]
+    m[instrument + I_MAX_LOTS] = m[C_MAX_LOTS]
+    m[instrument + I_MIN_NOTIONAL] = m[C_MIN_NOTIONAL]
+    m[instrument + I_MAX_NOTIONAL] = m[C_MAX_NOTIONAL]
+    m[instrument + I_PRICE_BAND] = m[C_PRICE_BAND]
+    m[instrument + I_MAX_OPEN_ORDERS] = m[C_MAX_OPEN_ORDERS]
 
 
 @lean_kernel
@@ -225,78 +224,78 @@ def has_pair(m: Memory, base: int, quote: int) -> bool:
 
 
 @lean_kernel
-def create_instrument(m: Memory, e: Memory, c: Memory, at: int) -> None:
+def create_instrument(m: Memory) -> None:
     """Give out the next instrument, with the fees that every tier has by default."""
-    base = c[at + C_BASE_ASSET]
-    quote = c[at + C_QUOTE_ASSET]
+    base = m[C_BASE_ASSET]
+    quote = m[C_QUOTE_ASSET]
     if not 0 <= base < m[H_ASSETS] or not 0 <= quote < m[H_ASSETS]:
-        reject(m, e, c, at, REASON_UNKNOWN_ASSET)
+        reject(m, REASON_UNKNOWN_ASSET)
         return
-    if base == quote or not 0 <= c[at + C_UNFUNDED] <= 1:
-        reject(m, e, c, at, REASON_BAD_COMBINATION)
+    if base == quote or not 0 <= m[C_UNFUNDED] <= 1:
+        reject(m, REASON_BAD_COMBINATION)
         return
-    if c[at + C_TICK_VALUE] <= 0 or c[at + C_LOT_VALUE] <= 0 or not limits_fit(c, at):
-        reject(m, e, c, at, REASON_BAD_AMOUNT)
+    if m[C_TICK_VALUE] <= 0 or m[C_LOT_VALUE] <= 0 or not limits_fit(m):
+        reject(m, REASON_BAD_AMOUNT)
         return
     if has_pair(m, base, quote):
-        reject(m, e, c, at, REASON_DUPLICATE)
+        reject(m, REASON_DUPLICATE)
         return
     number = m[H_INSTRUMENTS]
     m[H_INSTRUMENTS] += 1
     instrument = instrument_at(m, number)
     m[instrument + I_BASE] = base
     m[instrument + I_QUOTE] = quote
-    m[instrument + I_TICK_VALUE] = c[at + C_TICK_VALUE]
-    m[instrument + I_LOT_VALUE] = c[at + C_LOT_VALUE]
-    m[instrument + I_UNFUNDED] = c[at + C_UNFUNDED]
-    write_limits(m, c, at, instrument)
+    m[instrument + I_TICK_VALUE] = m[C_TICK_VALUE]
+    m[instrument + I_LOT_VALUE] = m[C_LOT_VALUE]
+    m[instrument + I_UNFUNDED] = m[C_UNFUNDED]
+    write_limits(m, instrument)
     for tier in range(MAX_TIERS):
         m[fees_at(m, number, tier) + F_MAKER] = m[fees_at(m, -1, tier) + F_MAKER]
         m[fees_at(m, number, tier) + F_TAKER] = m[fees_at(m, -1, tier) + F_TAKER]
-    new_event(m, e, EVENT_INSTRUMENT_CREATED, REASON_NONE, number, -1)
+    new_event(m, EVENT_INSTRUMENT_CREATED, REASON_NONE, number, -1)
 
 
 @lean_kernel
-def change_instrument(m: Memory, e: Memory, c: Memory, at: int) -> None:
+def change_instrument(m: Memory) -> None:
     """Set an instrument's status, reference price or limits."""
-    number = c[at + C_INSTRUMENT]
-    kind = c[at + C_KIND]
+    number = m[C_INSTRUMENT]
+    kind = m[C_KIND]
     if not 0 <= number < m[H_INSTRUMENTS]:
-        reject(m, e, c, at, REASON_UNKNOWN_INSTRUMENT)
+        reject(m, REASON_UNKNOWN_INSTRUMENT)
         return
     instrument = instrument_at(m, number)
     if kind == COMMAND_SET_INSTRUMENT_STATUS:
-        if not INSTRUMENT_OPEN <= c[at + C_STATUS] <= INSTRUMENT_CANCEL_ONLY:
-            reject(m, e, c, at, REASON_BAD_COMBINATION)
+        if not INSTRUMENT_OPEN <= m[C_STATUS] <= INSTRUMENT_CANCEL_ONLY:
+            reject(m, REASON_BAD_COMBINATION)
             return
-        m[instrument + I_STATUS] = c[at + C_STATUS]
+        m[instrument + I_STATUS] = m[C_STATUS]
     elif kind == COMMAND_SET_REFERENCE_PRICE:
-        if not 0 <= c[at + C_PRICE_TICKS] <= MAX_PRICE_TICKS:
-            reject(m, e, c, at, REASON_BAD_PRICE)
+        if not 0 <= m[C_PRICE_TICKS] <= MAX_PRICE_TICKS:
+            reject(m, REASON_BAD_PRICE)
             return
-        m[instrument + I_REFERENCE] = c[at + C_PRICE_TICKS]
+        m[instrument + I_REFERENCE] = m[C_PRICE_TICKS]
     else:
-        if not limits_fit(c, at):
-            reject(m, e, c, at, REASON_BAD_AMOUNT)
+        if not limits_fit(m):
+            reject(m, REASON_BAD_AMOUNT)
             return
-        write_limits(m, c, at, instrument)
-    new_event(m, e, EVENT_INSTRUMENT_CHANGED, REASON_NONE, number, -1)
+        write_limits(m, instrument)
+    new_event(m, EVENT_INSTRUMENT_CHANGED, REASON_NONE, number, -1)
 
 
 @lean_kernel
-def transfer(m: Memory, e: Memory, c: Memory, at: int) -> None:
+def transfer(m: Memory) -> None:
     """Deposit from transit, or withdraw to it."""
-    account = c[at + C_ACCOUNT]
-    asset = c[at + C_ASSET]
-    amount = c[at + C_AMOUNT]
-    deposits = c[at + C_KIND] == COMMAND_DEPOSIT
+    account = m[C_ACCOUNT]
+    asset = m[C_ASSET]
+    amount = m[C_AMOUNT]
+    deposits = m[C_KIND] == COMMAND_DEPOSIT
     if not 0 <= account < m[H_ACCOUNTS]:
-        reject(m, e, c, at, REASON_UNKNOWN_ACCOUNT)
+        reject(m, REASON_UNKNOWN_ACCOUNT)
         return
     if not 0 <= asset < m[H_ASSETS]:
-        reject(m, e, c, at, REASON_UNKNOWN_ASSET)
+        reject(m, REASON_UNKNOWN_ASSET)
         return
-    status = m[m[H_ACCOUNT_AT] + account * ACCOUNT_WIDTH + A_STATUS]
+    status = m[account_at(m, account) + A_STATUS]
     in_transit = m[balance_at(m, TRANSIT_ACCOUNT, asset) + B_FREE]
     reason = REASON_NONE
     if amount <= 0 or account == TRANSIT_ACCOUNT:
@@ -311,10 +310,10 @@ def transfer(m: Memory, e: Memory, c: Memory, at: int) -> None:
         # All accounts together have what transit owes, so that this is the only sum that can grow too large.
         reason = REASON_OVERFLOW
     if reason != REASON_NONE:
-        reject(m, e, c, at, reason)
+        reject(m, reason)
     elif deposits:
-        post(m, e, TRANSIT_ACCOUNT, asset, -amount, 0, CAUSE_DEPOSIT, 0)
-        post(m, e, account, asset, amount, 0, CAUSE_DEPOSIT, 0)
+        post(m, TRANSIT_ACCOUNT, asset, -amount, 0, CAUSE_DEPOSIT, 0)
+        post(m, account, asset, amount, 0, CAUSE_DEPOSIT, 0)
     else:
-        post(m, e, account, asset, -amount, 0, CAUSE_WITHDRAWAL, 0)
-        post(m, e, TRANSIT_ACCOUNT, asset, amount, 0, CAUSE_WITHDRAWAL, 0)
+        post(m, account, asset, -amount, 0, CAUSE_WITHDRAWAL, 0)
+        post(m, TRANSIT_ACCOUNT, asset, amount, 0, CAUSE_WITHDRAWAL, 0)

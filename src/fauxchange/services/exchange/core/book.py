@@ -6,14 +6,11 @@ from the middle of a queue costs no more than one that leaves from its head.
 """
 
 from fauxchange.domain.kernels import lean_kernel
+from fauxchange.services.exchange.core.addresses import book_at, instrument_at, link
 from fauxchange.services.exchange.core.layout import (
     BOOK_BIDS,
     BOOK_RISING,
-    BOOK_WIDTH,
-    H_INSTRUMENT_AT,
     H_PRIORITY,
-    I_BOOKS,
-    INSTRUMENT_WIDTH,
     K_HIGHEST,
     K_LOWEST,
     L_ABOVE,
@@ -41,37 +38,19 @@ from fauxchange.services.exchange.core.tree import find_level, insert_level, rem
 
 
 @lean_kernel
-def instrument_at(m: Memory, number: int) -> int:
-    """Return the record of an instrument."""
-    return m[H_INSTRUMENT_AT] + number * INSTRUMENT_WIDTH
-
-
-@lean_kernel
-def book_at(instrument: int, which: int) -> int:
-    """Return one of the four books of an instrument."""
-    return instrument + I_BOOKS + which * BOOK_WIDTH
-
-
-@lean_kernel
-def opposite(instrument: int, side: int) -> int:
-    """Return the book that an order of `side` trades with."""
-    return instrument + I_BOOKS + (1 - side) * BOOK_WIDTH
-
-
-@lean_kernel
 def best_of(m: Memory, book: int, side: int) -> int:
     """Return the best level of the bids (side 0) or the asks (side 1); 0 if there is none."""
     if side == BOOK_BIDS:
-        return m[book + K_HIGHEST]
-    return m[book + K_LOWEST]
+        return link(m, book + K_HIGHEST)
+    return link(m, book + K_LOWEST)
 
 
 @lean_kernel
 def next_of(m: Memory, level: int, side: int) -> int:
     """Return the level that is next best after `level`."""
     if side == BOOK_BIDS:
-        return m[level + L_BELOW]
-    return m[level + L_ABOVE]
+        return link(m, level + L_BELOW)
+    return link(m, level + L_ABOVE)
 
 
 @lean_kernel
@@ -108,7 +87,7 @@ def append(m: Memory, level: int, order: int) -> None:
     m[H_PRIORITY] += 1
     m[order + O_PRIORITY] = m[H_PRIORITY]
     m[order + O_LEVEL] = level
-    tail = m[level + L_TAIL]
+    tail = link(m, level + L_TAIL)
     m[order + O_PREV] = tail
     m[order + O_NEXT] = 0
     m[level + L_TAIL] = order
@@ -121,10 +100,10 @@ def append(m: Memory, level: int, order: int) -> None:
 @lean_kernel
 def level_for(m: Memory, book: int, price: int) -> int:
     """Return the level at `price`, a new and empty one if there is none yet."""
-    level = m[book + K_LOWEST]
+    level = link(m, book + K_LOWEST)
     if level != 0 and m[level + L_PRICE] == price:
         return level
-    level = m[book + K_HIGHEST]
+    level = link(m, book + K_HIGHEST)
     if level != 0 and m[level + L_PRICE] == price:
         return level
     level = find_level(m, book, price)
@@ -137,9 +116,9 @@ def level_for(m: Memory, book: int, price: int) -> int:
     m[level + L_SHOWN] = 0
     m[level + L_HIDDEN] = 0
     above = insert_level(m, book, level)
-    below = m[book + K_HIGHEST]
+    below = link(m, book + K_HIGHEST)
     if above != 0:
-        below = m[above + L_BELOW]
+        below = link(m, above + L_BELOW)
         m[above + L_BELOW] = level
     else:
         m[book + K_HIGHEST] = level
@@ -155,9 +134,9 @@ def level_for(m: Memory, book: int, price: int) -> int:
 @lean_kernel
 def unlink(m: Memory, order: int) -> None:
     """Take an order out of its level's queue, leaving the level."""
-    level = m[order + O_LEVEL]
-    before = m[order + O_PREV]
-    after = m[order + O_NEXT]
+    level = link(m, order + O_LEVEL)
+    before = link(m, order + O_PREV)
+    after = link(m, order + O_NEXT)
     if before == 0:
         m[level + L_HEAD] = after
     else:
@@ -171,7 +150,7 @@ def unlink(m: Memory, order: int) -> None:
 @lean_kernel
 def leave(m: Memory, order: int) -> int:
     """Take an order out of the book, with its level if it was the last there; return what its price shows now."""
-    level = m[order + O_LEVEL]
+    level = link(m, order + O_LEVEL)
     unlink(m, order)
     shown = m[order + O_SHOWN]
     m[level + L_SHOWN] -= shown
@@ -186,8 +165,8 @@ def leave(m: Memory, order: int) -> int:
 @lean_kernel
 def drop_level(m: Memory, book: int, level: int) -> None:
     """Remove a level without orders."""
-    below = m[level + L_BELOW]
-    above = m[level + L_ABOVE]
+    below = link(m, level + L_BELOW)
+    above = link(m, level + L_ABOVE)
     if below == 0:
         m[book + K_LOWEST] = above
     else:
@@ -209,8 +188,8 @@ def put_back(m: Memory, order: int) -> None:
     if which >= BOOK_RISING:
         price = m[order + O_STOP]
     level = level_for(m, book, price)
-    before = m[order + O_PREV]
-    after = m[order + O_NEXT]
+    before = link(m, order + O_PREV)
+    after = link(m, order + O_NEXT)
     if before == 0:
         m[level + L_HEAD] = order
     else:
@@ -227,7 +206,7 @@ def put_back(m: Memory, order: int) -> None:
 @lean_kernel
 def to_the_back(m: Memory, order: int) -> None:
     """Move an iceberg whose shown part is used up to the back of its level's queue, with its next part shown."""
-    level = m[order + O_LEVEL]
+    level = link(m, order + O_LEVEL)
     unlink(m, order)
     shown = min(m[order + O_LEAVES], m[order + O_DISPLAY])
     m[order + O_SHOWN] = shown

@@ -183,3 +183,8 @@ def cancel_replace(order_id: int, new: Rows) -> Rows:
 def expire() -> Rows:
     """Expire all orders that are due by the command's time."""
     return _row(CommandKind.EXPIRE)
+
+
+def note() -> Rows:
+    """Take a sequence number and a time, and do nothing: for what only the journal keeps."""
+    return _row(CommandKind.NOTE)

@@ -24,12 +24,12 @@ What is not said by the vocabulary:
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from fauxchange.domain.errors import InvariantViolation, check
-from fauxchange.services.exchange.core import memory
 from fauxchange.services.exchange.core.apply import run_commands
 from fauxchange.services.exchange.core.layout import (
     COMMAND,
@@ -37,15 +37,17 @@ from fauxchange.services.exchange.core.layout import (
     EVENT,
     EVENT_MARGIN,
     EVENT_WIDTH,
+    H_EVENT_AT,
     H_SEQUENCE,
     H_TS_NS,
+    H_WRITTEN,
     STOP_CORRUPT,
-    STOP_EVENTS,
     STOP_MEMORY,
     Int64Array,
     Rows,
     words,
 )
+from fauxchange.services.exchange.core.memory import Rooms, enlarged, moved, rebuild_index, rooms_of
 from fauxchange.services.exchange.core.state import State, dump_state, load_state, new_state, state_hash
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -63,8 +65,7 @@ class Engine:
     def __init__(self, *, state: State | None = None, compiler: Callable[[Any], Any] = interpreted) -> None:
         self.state = new_state() if state is None else state
         self._run = compiler(run_commands)
-        self._rebuild_index = compiler(memory.rebuild_index)
-        self._events = np.empty((4096, EVENT_WIDTH), dtype=np.int64)
+        self._rebuild_index = compiler(rebuild_index)
 
     def apply(self, commands: Rows) -> Rows:
         """Carry out the commands, in their order; return all events, in theirs.
@@ -72,35 +73,36 @@ class Engine:
         Raises: InvariantViolation if a sequence number is not the next one or time goes back; commands before it
                 have been carried out
         """
-        written = self.run(commands)
-        return self._events[:written].copy().view(EVENT).reshape(written)
+        # Copied as words: NumPy would copy rows field by field, and the fields share columns.
+        return words(self.written(self.run(commands))).copy().view(EVENT).reshape(-1)
 
     def run(self, commands: Rows) -> int:
         """Carry out the commands and return how many events that made; `written` gives them until the next run."""
         check(commands.dtype == COMMAND, "commands are of the dtype COMMAND: join arrays of them with `join`")
         rows = words(commands)
         flat = np.ascontiguousarray(rows).reshape(-1)
-        done, written = 0, 0
-        while True:
-            stop, done, written = self._run(self.state.memory, flat, done, self._events.reshape(-1), written)
-            if stop == STOP_EVENTS:
-                self._events = _longer(self._events)
-            elif stop == STOP_MEMORY:
-                self.state.memory = memory.grow(self.state.memory, self._rebuild_index)
-            else:
-                break
+        self.state.memory[H_WRITTEN] = 0
+        stop, done = self._run(self.state.memory, flat, 0)
+        while stop == STOP_MEMORY:
+            self._move(enlarged(self.state.memory))
+            stop, done = self._run(self.state.memory, flat, done)
         if stop == STOP_CORRUPT:
             raise InvariantViolation(self._corrupt(rows, done))
-        return int(written)
+        return int(self.state.memory[H_WRITTEN])
 
     def written(self, count: int) -> Rows:
-        """Return the first `count` events of the last run, over the engine's own buffer."""
-        return self._events[:count].view(EVENT).reshape(count)
+        """Return the first `count` events of the last run, which the next run overwrites."""
+        memory = self.state.memory
+        return memory[memory[H_EVENT_AT] :][: count * EVENT_WIDTH].view(EVENT).reshape(count)
 
     def reserve_events(self, count: int) -> None:
         """Make room for `count` events of one run ahead of it."""
-        if len(self._events) < count + EVENT_MARGIN:
-            self._events = np.zeros((count + EVENT_MARGIN, EVENT_WIDTH), dtype=np.int64)
+        rooms = rooms_of(self.state.memory)
+        if rooms.events < count + EVENT_MARGIN:
+            self._move(replace(rooms, events=count + EVENT_MARGIN))
+
+    def _move(self, rooms: Rooms) -> None:
+        self.state.memory = moved(self.state.memory, rooms, self._rebuild_index)
 
     def state_hash(self) -> str:
         """Return the hash of the state."""
@@ -118,12 +120,6 @@ class Engine:
 def apply(state: State, commands: Rows, *, compiler: Callable[[Any], Any] = interpreted) -> Rows:
     """Carry out `commands` on `state` and return the events; one call's worth of `Engine`."""
     return Engine(state=state, compiler=compiler).apply(commands)
-
-
-def _longer(events: Int64Array) -> Int64Array:
-    longer = np.empty((2 * len(events), EVENT_WIDTH), dtype=np.int64)
-    longer[: len(events)] = events
-    return longer
 
 
 def join(commands: Iterable[Rows]) -> Rows:

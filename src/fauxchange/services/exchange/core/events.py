@@ -2,6 +2,7 @@
 
 from fauxchange.domain.kernels import lean_kernel
 from fauxchange.services.exchange.core.layout import (
+    ADDRESS,
     E_ACCOUNT,
     E_ASSET,
     E_CAUSE,
@@ -29,6 +30,7 @@ from fauxchange.services.exchange.core.layout import (
     EVENT_WIDTH,
     FLAG_BALANCE_EVENTS,
     FLAG_BOOK_EVENTS,
+    H_EVENT_AT,
     H_EVENT_SEQUENCE,
     H_FLAGS,
     H_LAST_TRADE_ID,
@@ -57,43 +59,43 @@ from fauxchange.services.exchange.core.vocabulary import (
 
 
 @lean_kernel
-def new_event(m: Memory, e: Memory, kind: int, reason: int, instrument: int, account: int) -> int:
+def new_event(m: Memory, kind: int, reason: int, instrument: int, account: int) -> int:
     """Begin an event; return the address of its row. What comes behind the account is 0."""
-    at = m[H_WRITTEN] * EVENT_WIDTH
+    at = (m[H_EVENT_AT] + m[H_WRITTEN] * EVENT_WIDTH) & ADDRESS
     m[H_WRITTEN] += 1
     m[H_EVENT_SEQUENCE] += 1
-    e[at + E_EVENT_SEQUENCE] = m[H_EVENT_SEQUENCE]
-    e[at + E_SEQUENCE] = m[H_SEQUENCE]
-    e[at + E_TS_NS] = m[H_TS_NS]
-    e[at + E_KIND] = kind
-    e[at + E_REASON] = reason
-    e[at + E_INSTRUMENT] = instrument
-    e[at + E_ACCOUNT] = account
+    m[at + E_EVENT_SEQUENCE] = m[H_EVENT_SEQUENCE]
+    m[at + E_SEQUENCE] = m[H_SEQUENCE]
+    m[at + E_TS_NS] = m[H_TS_NS]
+    m[at + E_KIND] = kind
+    m[at + E_REASON] = reason
+    m[at + E_INSTRUMENT] = instrument
+    m[at + E_ACCOUNT] = account
     for column in range(E_ORDER_ID, EVENT_WIDTH):
-        e[at + column] = 0
+        m[at + column] = 0
     return at
 
 
 @lean_kernel
-def tell_rejected(m: Memory, e: Memory, kind: int, reason: int, instrument: int, account: int, order_id: int) -> None:
+def tell_rejected(m: Memory, kind: int, reason: int, instrument: int, account: int, order_id: int) -> None:
     """Write that a command was refused."""
-    at = new_event(m, e, kind, reason, instrument, account)
-    e[at + E_ORDER_ID] = order_id
+    at = new_event(m, kind, reason, instrument, account)
+    m[at + E_ORDER_ID] = order_id
 
 
 @lean_kernel
-def tell_order(m: Memory, e: Memory, kind: int, reason: int, order: int, status: int) -> int:
+def tell_order(m: Memory, kind: int, reason: int, order: int, status: int) -> int:
     """Write what happened to an order; return the address of the row."""
-    at = new_event(m, e, kind, reason, m[order + O_INSTRUMENT], m[order + O_ACCOUNT])
+    at = new_event(m, kind, reason, m[order + O_INSTRUMENT], m[order + O_ACCOUNT])
     lots = m[order + O_LOTS]
     leaves = m[order + O_LEAVES]
-    e[at + E_ORDER_ID] = m[order + O_ID]
-    e[at + E_SIDE] = m[order + O_SIDE]
-    e[at + E_PRICE_TICKS] = m[order + O_PRICE]
-    e[at + E_LOTS] = lots
-    e[at + E_CUM_LOTS] = lots - leaves
-    e[at + E_LEAVES_LOTS] = leaves
-    e[at + E_ORDER_STATUS] = status
+    m[at + E_ORDER_ID] = m[order + O_ID]
+    m[at + E_SIDE] = m[order + O_SIDE]
+    m[at + E_PRICE_TICKS] = m[order + O_PRICE]
+    m[at + E_LOTS] = lots
+    m[at + E_CUM_LOTS] = lots - leaves
+    m[at + E_LEAVES_LOTS] = leaves
+    m[at + E_ORDER_STATUS] = status
     return at
 
 
@@ -106,39 +108,37 @@ def standing(m: Memory, order: int) -> int:
 
 
 @lean_kernel
-def tell_trade(m: Memory, e: Memory, taker: int, maker: int, lots: int) -> int:
+def tell_trade(m: Memory, taker: int, maker: int, lots: int) -> int:
     """Write a trade, at the maker's price and as yet without fees; return the address of the row."""
     m[H_LAST_TRADE_ID] += 1
-    at = m[H_WRITTEN] * EVENT_WIDTH
+    at = (m[H_EVENT_AT] + m[H_WRITTEN] * EVENT_WIDTH) & ADDRESS
     m[H_WRITTEN] += 1
     m[H_EVENT_SEQUENCE] += 1
-    e[at + E_EVENT_SEQUENCE] = m[H_EVENT_SEQUENCE]
-    e[at + E_SEQUENCE] = m[H_SEQUENCE]
-    e[at + E_TS_NS] = m[H_TS_NS]
-    e[at + E_KIND] = EVENT_TRADE
-    e[at + E_REASON] = 0
-    e[at + E_INSTRUMENT] = m[taker + O_INSTRUMENT]
-    e[at + E_ACCOUNT] = m[taker + O_ACCOUNT]
-    e[at + E_ORDER_ID] = m[taker + O_ID]
-    e[at + E_SIDE] = m[taker + O_SIDE]
-    e[at + E_PRICE_TICKS] = m[maker + O_PRICE]
-    e[at + E_LOTS] = lots
-    e[at + E_CUM_LOTS] = m[taker + O_LOTS] - m[taker + O_LEAVES]
-    e[at + E_LEAVES_LOTS] = m[taker + O_LEAVES]
-    e[at + E_ORDER_STATUS] = ORDER_FILLED if m[taker + O_LEAVES] == 0 else ORDER_PARTIALLY_FILLED
-    e[at + E_TRADE_ID] = m[H_LAST_TRADE_ID]
-    e[at + E_MAKER_ORDER_ID] = m[maker + O_ID]
-    e[at + E_MAKER_ACCOUNT] = m[maker + O_ACCOUNT]
-    e[at + E_MAKER_FEE] = 0
-    e[at + E_TAKER_FEE] = 0
-    e[at + E_MAKER_LEAVES_LOTS] = m[maker + O_LEAVES]
+    m[at + E_EVENT_SEQUENCE] = m[H_EVENT_SEQUENCE]
+    m[at + E_SEQUENCE] = m[H_SEQUENCE]
+    m[at + E_TS_NS] = m[H_TS_NS]
+    m[at + E_KIND] = EVENT_TRADE
+    m[at + E_REASON] = 0
+    m[at + E_INSTRUMENT] = m[taker + O_INSTRUMENT]
+    m[at + E_ACCOUNT] = m[taker + O_ACCOUNT]
+    m[at + E_ORDER_ID] = m[taker + O_ID]
+    m[at + E_SIDE] = m[taker + O_SIDE]
+    m[at + E_PRICE_TICKS] = m[maker + O_PRICE]
+    m[at + E_LOTS] = lots
+    m[at + E_CUM_LOTS] = m[taker + O_LOTS] - m[taker + O_LEAVES]
+    m[at + E_LEAVES_LOTS] = m[taker + O_LEAVES]
+    m[at + E_ORDER_STATUS] = ORDER_FILLED if m[taker + O_LEAVES] == 0 else ORDER_PARTIALLY_FILLED
+    m[at + E_TRADE_ID] = m[H_LAST_TRADE_ID]
+    m[at + E_MAKER_ORDER_ID] = m[maker + O_ID]
+    m[at + E_MAKER_ACCOUNT] = m[maker + O_ACCOUNT]
+    m[at + E_MAKER_FEE] = 0
+    m[at + E_TAKER_FEE] = 0
+    m[at + E_MAKER_LEAVES_LOTS] = m[maker + O_LEAVES]
     return at
 
 
 @lean_kernel
-def tell_balance(
-    m: Memory, e: Memory, account: int, asset: int, delta_free: int, delta_held: int, cause: int, order: int
-) -> None:
+def tell_balance(m: Memory, account: int, asset: int, delta_free: int, delta_held: int, cause: int, order: int) -> None:
     """Write a posting, if the state is told to; `order` is the order that it is for, 0 for none."""
     if m[H_FLAGS] & FLAG_BALANCE_EVENTS == 0:
         return
@@ -147,26 +147,26 @@ def tell_balance(
     if order != 0:
         instrument = m[order + O_INSTRUMENT]
         order_id = m[order + O_ID]
-    at = new_event(m, e, EVENT_BALANCE, 0, instrument, account)
-    e[at + E_ORDER_ID] = order_id
-    e[at + E_ASSET] = asset
-    e[at + E_DELTA_FREE] = delta_free
-    e[at + E_DELTA_HELD] = delta_held
-    e[at + E_CAUSE] = cause
+    at = new_event(m, EVENT_BALANCE, 0, instrument, account)
+    m[at + E_ORDER_ID] = order_id
+    m[at + E_ASSET] = asset
+    m[at + E_DELTA_FREE] = delta_free
+    m[at + E_DELTA_HELD] = delta_held
+    m[at + E_CAUSE] = cause
 
 
 @lean_kernel
-def tell_price(m: Memory, e: Memory, instrument: int, side: int, price: int, shown: int) -> None:
+def tell_price(m: Memory, instrument: int, side: int, price: int, shown: int) -> None:
     """Write what a price of the book shows now, if the state is told to."""
     if m[H_FLAGS] & FLAG_BOOK_EVENTS == 0:
         return
-    at = new_event(m, e, EVENT_BOOK, 0, instrument, -1)
-    e[at + E_SIDE] = side
-    e[at + E_PRICE_TICKS] = price
-    e[at + E_LOTS] = shown
+    at = new_event(m, EVENT_BOOK, 0, instrument, -1)
+    m[at + E_SIDE] = side
+    m[at + E_PRICE_TICKS] = price
+    m[at + E_LOTS] = shown
 
 
 @lean_kernel
-def tell_level(m: Memory, e: Memory, instrument: int, side: int, level: int) -> None:
+def tell_level(m: Memory, instrument: int, side: int, level: int) -> None:
     """Write what a level shows now, if the state is told to."""
-    tell_price(m, e, instrument, side, m[level + L_PRICE], m[level + L_SHOWN])
+    tell_price(m, instrument, side, m[level + L_PRICE], m[level + L_SHOWN])

@@ -1,7 +1,9 @@
 """Two heaps of orders: those with an expiry by (expiry, order id), and triggered stops by order id."""
 
 from fauxchange.domain.kernels import lean_kernel
+from fauxchange.services.exchange.core.addresses import link
 from fauxchange.services.exchange.core.layout import (
+    ADDRESS,
     H_EXPIRIES,
     H_EXPIRY_AT,
     H_TRIGGER_AT,
@@ -24,16 +26,16 @@ def expires_before(m: Memory, order: int, other: int) -> bool:
 @lean_kernel
 def seat(m: Memory, number: int, order: int) -> None:
     """Put an order on a place of the heap of expiries; places count from 1."""
-    m[m[H_EXPIRY_AT] + number - 1] = order
+    m[(m[H_EXPIRY_AT] + number - 1) & ADDRESS] = order
     m[order + O_HEAP_AT] = number
 
 
 @lean_kernel
 def rise(m: Memory, number: int, order: int) -> None:
     """Seat an order at `number` or above it."""
-    heap = m[H_EXPIRY_AT] - 1
+    heap = (m[H_EXPIRY_AT] - 1) & ADDRESS
     while number > 1:
-        parent = m[heap + (number >> 1)]
+        parent = link(m, heap + (number >> 1))
         if not expires_before(m, order, parent):
             break
         seat(m, number, parent)
@@ -44,15 +46,15 @@ def rise(m: Memory, number: int, order: int) -> None:
 @lean_kernel
 def sink(m: Memory, number: int, order: int) -> None:
     """Seat an order at `number` or below it."""
-    heap = m[H_EXPIRY_AT] - 1
+    heap = (m[H_EXPIRY_AT] - 1) & ADDRESS
     size = m[H_EXPIRIES]
     while 2 * number <= size:
         lower = 2 * number
-        if lower < size and expires_before(m, m[heap + lower + 1], m[heap + lower]):
+        if lower < size and expires_before(m, link(m, heap + lower + 1), link(m, heap + lower)):
             lower += 1
-        if not expires_before(m, m[heap + lower], order):
+        if not expires_before(m, link(m, heap + lower), order):
             break
-        seat(m, number, m[heap + lower])
+        seat(m, number, link(m, heap + lower))
         number = lower
     seat(m, number, order)
 
@@ -68,7 +70,7 @@ def watch_expiry(m: Memory, order: int) -> None:
 def forget_expiry(m: Memory, order: int) -> None:
     """Take an order out of the heap of expiries."""
     number = m[order + O_HEAP_AT]
-    last = m[m[H_EXPIRY_AT] + m[H_EXPIRIES] - 1]
+    last = link(m, (m[H_EXPIRY_AT] + m[H_EXPIRIES] - 1) & ADDRESS)
     m[H_EXPIRIES] -= 1
     m[order + O_HEAP_AT] = 0
     if last == order:
@@ -81,11 +83,11 @@ def forget_expiry(m: Memory, order: int) -> None:
 @lean_kernel
 def push_triggered(m: Memory, order: int) -> None:
     """Let a triggered order wait for its turn."""
-    heap = m[H_TRIGGER_AT] - 1
+    heap = (m[H_TRIGGER_AT] - 1) & ADDRESS
     m[H_TRIGGERS] += 1
     number = m[H_TRIGGERS]
     while number > 1:
-        parent = m[heap + (number >> 1)]
+        parent = link(m, heap + (number >> 1))
         if m[parent + O_ID] < m[order + O_ID]:
             break
         m[heap + number] = parent
@@ -96,20 +98,20 @@ def push_triggered(m: Memory, order: int) -> None:
 @lean_kernel
 def pop_triggered(m: Memory) -> int:
     """Take the triggered order with the lowest id."""
-    heap = m[H_TRIGGER_AT] - 1
-    first = m[heap + 1]
+    heap = (m[H_TRIGGER_AT] - 1) & ADDRESS
+    first = link(m, heap + 1)
     size = m[H_TRIGGERS]
-    order = m[heap + size]
+    order = link(m, heap + size)
     size -= 1
     m[H_TRIGGERS] = size
     number = 1
     while 2 * number <= size:
         lower = 2 * number
-        if lower < size and m[m[heap + lower + 1] + O_ID] < m[m[heap + lower] + O_ID]:
+        if lower < size and m[link(m, heap + lower + 1) + O_ID] < m[link(m, heap + lower) + O_ID]:
             lower += 1
-        if m[order + O_ID] < m[m[heap + lower] + O_ID]:
+        if m[order + O_ID] < m[link(m, heap + lower) + O_ID]:
             break
-        m[heap + number] = m[heap + lower]
+        m[heap + number] = link(m, heap + lower)
         number = lower
     m[heap + number] = order
     return first

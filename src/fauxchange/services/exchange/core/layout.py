@@ -4,9 +4,10 @@ Commands and events are rows of NumPy structured arrays for those outside; the k
 and names its columns by the constants here. Rows of different kinds share columns under names of their own, so that a
 field is called what it is (`tier` of a CREATE_ACCOUNT lies where `order_id` of a CANCEL does).
 
-The state is one array, the *memory*: a header, then tables of records. The address of a record is the position of its
-first word, and a link from one record to another is an address; 0 is none. A table that is full is moved to a larger
-memory between two steps of the kernel, which corrects all links (`memory.grow`).
+The state is one array, the *memory*: a header, which begins with the command under way, then tables of records, of
+which the events of the last run are one; a kernel so has one array to hand on, not three. The address of a record is
+the position of its first word, and a link from one record to another is an address; 0 is none. A table that is full is
+moved to a larger memory between two steps of the kernel, which corrects all links (`memory.moved`).
 """
 
 from typing import Final, Protocol
@@ -20,6 +21,10 @@ Int64Array = NDArray[np.int64]
 Rows = NDArray[np.void]
 
 MAX_INT64: Final = 2**63 - 1
+ADDRESS: Final = 2**32 - 1
+"""The largest address; a memory has no more words."""
+LINE: Final = 8
+"""The words of a cache line; each table begins with one."""
 MAX_TIERS: Final = vocabulary.MAX_TIERS
 
 
@@ -198,61 +203,68 @@ def words(rows: Rows) -> Int64Array:
 
 # The header of the memory. ----------------------------------------------------------------------------------------
 
-H_VERSION: Final = 0
-H_FLAGS: Final = 1
-H_SEQUENCE: Final = 2
-H_TS_NS: Final = 3
-H_EVENT_SEQUENCE: Final = 4
-H_LAST_ORDER_ID: Final = 5
-H_LAST_TRADE_ID: Final = 6
-H_ASSETS: Final = 7
-H_ACCOUNTS: Final = 8
-H_INSTRUMENTS: Final = 9
-H_OPEN_ORDERS: Final = 10
+# It begins with the command that is under way, so that the columns of a command are addresses too.
+H_VERSION: Final = 24
+H_FLAGS: Final = 25
+H_SEQUENCE: Final = 26
+H_TS_NS: Final = 27
+H_EVENT_SEQUENCE: Final = 28
+H_LAST_ORDER_ID: Final = 29
+H_LAST_TRADE_ID: Final = 30
 
-# A command that is under way: what remains of it when the kernel stops for lack of room.
-H_STAGE: Final = 11
-H_TAKER: Final = 12
-H_CURSOR: Final = 13
-H_LAST_INSTRUMENT: Final = 14
-H_REASON: Final = 15
+H_ASSETS: Final = 31
+H_ACCOUNTS: Final = 32
+H_INSTRUMENTS: Final = 33
+H_OPEN_ORDERS: Final = 34
+H_WRITTEN: Final = 35
+
+# What remains of the command when the kernel stops for lack of room.
+H_STAGE: Final = 36
+H_TAKER: Final = 37
+H_CURSOR: Final = 38
+H_LAST_INSTRUMENT: Final = 39
+H_REASON: Final = 40
+H_TRIGGER_INSTRUMENT: Final = 41
 
 # Where the tables begin, how many records fit, and for pools: how many were ever used, and the first freed one.
-H_ASSET_AT: Final = 16
-H_ACCOUNT_AT: Final = 17
-H_INSTRUMENT_AT: Final = 18
-H_FEE_AT: Final = 19
-H_BALANCE_AT: Final = 20
-H_DESK_AT: Final = 21
-H_INDEX_AT: Final = 22
-H_EXPIRY_AT: Final = 23
-H_TRIGGER_AT: Final = 24
-H_ORDER_AT: Final = 25
-H_LEVEL_AT: Final = 26
-H_NODE_AT: Final = 27
+H_ASSET_AT: Final = 42
+H_ACCOUNT_AT: Final = 43
+H_INSTRUMENT_AT: Final = 44
+H_FEE_AT: Final = 45
+H_BALANCE_AT: Final = 46
+H_DESK_AT: Final = 47
+H_INDEX_AT: Final = 48
+H_EXPIRY_AT: Final = 49
+H_TRIGGER_AT: Final = 50
+H_ORDER_AT: Final = 51
+H_LEVEL_AT: Final = 52
+H_NODE_AT: Final = 53
+H_EVENT_AT: Final = 54
 
-H_ASSET_ROOM: Final = 28
-H_ACCOUNT_ROOM: Final = 29
-H_INSTRUMENT_ROOM: Final = 30
-H_ORDER_ROOM: Final = 31
-H_LEVEL_ROOM: Final = 32
-H_NODE_ROOM: Final = 33
-H_INDEX_BITS: Final = 34
+H_ASSET_ROOM: Final = 55
+H_ACCOUNT_ROOM: Final = 56
+H_INSTRUMENT_ROOM: Final = 57
+H_ORDER_ROOM: Final = 58
+H_LEVEL_ROOM: Final = 59
+H_NODE_ROOM: Final = 60
+H_EVENT_ROOM: Final = 61
+H_INDEX_BITS: Final = 62
 
-H_ORDERS_USED: Final = 35
-H_ORDER_FREE: Final = 36
-H_LEVELS_USED: Final = 37
-H_LEVEL_FREE: Final = 38
-H_LEVELS_OPEN: Final = 39
-H_NODES_USED: Final = 40
-H_NODE_FREE: Final = 41
-H_NODES_OPEN: Final = 42
-H_EXPIRIES: Final = 43
-H_TRIGGERS: Final = 44
-H_TRIGGER_INSTRUMENT: Final = 45
-H_WRITTEN: Final = 46
-H_PRIORITY: Final = 47
-HEADER_WIDTH: Final = 48
+H_ORDERS_USED: Final = 63
+H_ORDER_FREE: Final = 64
+H_LEVELS_USED: Final = 65
+H_LEVEL_FREE: Final = 66
+H_LEVELS_OPEN: Final = 67
+H_NODES_USED: Final = 68
+H_NODE_FREE: Final = 69
+H_NODES_OPEN: Final = 70
+H_EXPIRIES: Final = 71
+H_TRIGGERS: Final = 72
+H_PRIORITY: Final = 73
+H_SEEN: Final = 74
+H_AHEAD: Final = 80
+AHEAD: Final = 32
+HEADER_WIDTH: Final = H_AHEAD + AHEAD
 
 FLAG_BALANCE_EVENTS: Final = 1
 FLAG_BOOK_EVENTS: Final = 2
@@ -263,8 +275,7 @@ ASSET_WIDTH: Final = 1  # decimals
 
 A_STATUS: Final = 0
 A_TIER: Final = 1
-A_OPEN_ORDERS: Final = 2
-ACCOUNT_WIDTH: Final = 3
+ACCOUNT_WIDTH: Final = 2
 
 # A cell of the balances, one for each account and asset.
 B_FREE: Final = 0
@@ -275,7 +286,7 @@ BALANCE_WIDTH: Final = 2
 D_HEAD: Final = 0
 D_TAIL: Final = 1
 D_COUNT: Final = 2
-DESK_WIDTH: Final = 3
+DESK_WIDTH: Final = 4
 
 F_MAKER: Final = 0
 F_TAKER: Final = 1
@@ -311,34 +322,35 @@ I_MAX_OPEN_ORDERS: Final = 13
 I_BOOKS: Final = 16
 INSTRUMENT_WIDTH: Final = I_BOOKS + BOOKS * BOOK_WIDTH
 
+# The first sixteen are what most commands need of an order.
 O_ID: Final = 0
 O_ACCOUNT: Final = 1
 O_PRICE: Final = 2
 O_LEAVES: Final = 3
 O_SHOWN: Final = 4
-O_DISPLAY: Final = 5
-O_RESERVED: Final = 6
-O_RATE: Final = 7
-O_LEVEL: Final = 8
-O_PREV: Final = 9
-O_NEXT: Final = 10
-O_BOOK: Final = 11
-O_LOTS: Final = 12
-O_SIDE: Final = 13
-O_INSTRUMENT: Final = 14
-O_TYPE: Final = 15
-O_TIME_IN_FORCE: Final = 16
-O_POST_ONLY: Final = 17
-O_STP: Final = 18
-O_STOP: Final = 19
-O_EXPIRES: Final = 20
-O_AMOUNT: Final = 21
-O_QUOTE_LEFT: Final = 22
-O_DESK_PREV: Final = 23
-O_DESK_NEXT: Final = 24
-O_HEAP_AT: Final = 25
-O_OPEN: Final = 26
-O_PRIORITY: Final = 27
+O_LEVEL: Final = 5
+O_PREV: Final = 6
+O_NEXT: Final = 7
+O_INSTRUMENT: Final = 8
+O_SIDE: Final = 9
+O_BOOK: Final = 10
+O_OPEN: Final = 11
+O_RESERVED: Final = 12
+O_LOTS: Final = 13
+O_DESK_PREV: Final = 14
+O_DESK_NEXT: Final = 15
+O_HEAP_AT: Final = 16
+O_RATE: Final = 17
+O_DISPLAY: Final = 18
+O_EXPIRES: Final = 19
+O_PRIORITY: Final = 20
+O_STOP: Final = 21
+O_TYPE: Final = 22
+O_TIME_IN_FORCE: Final = 23
+O_POST_ONLY: Final = 24
+O_STP: Final = 25
+O_AMOUNT: Final = 26
+O_QUOTE_LEFT: Final = 27
 ORDER_WIDTH: Final = 28
 
 L_PRICE: Final = 0
@@ -377,9 +389,8 @@ STAGE_EXPIRING: Final = 4
 # What the kernel stops for, between two steps. ----------------------------------------------------------------------
 
 STOP_DONE: Final = 0
-STOP_EVENTS: Final = 1
-STOP_MEMORY: Final = 2
-STOP_CORRUPT: Final = 3
+STOP_MEMORY: Final = 1
+STOP_CORRUPT: Final = 2
 
 EVENT_MARGIN: Final = 64
 """No step of the kernel writes more events than this."""

@@ -6,27 +6,19 @@ amendment no longer needs is free at once.
 """
 
 from fauxchange.domain.kernels import lean_kernel
+from fauxchange.services.exchange.core.addresses import account_at, balance_at, fees_at, instrument_at
 from fauxchange.services.exchange.core.arithmetic import fee_of, product, with_fee
-from fauxchange.services.exchange.core.book import instrument_at
 from fauxchange.services.exchange.core.events import tell_balance
 from fauxchange.services.exchange.core.layout import (
     A_TIER,
-    ACCOUNT_WIDTH,
     B_FREE,
     B_HELD,
-    BALANCE_WIDTH,
     F_MAKER,
     F_TAKER,
-    FEE_WIDTH,
-    H_ACCOUNT_AT,
-    H_ASSET_ROOM,
-    H_BALANCE_AT,
-    H_FEE_AT,
     I_BASE,
     I_LOT_VALUE,
     I_QUOTE,
     I_TICK_VALUE,
-    MAX_TIERS,
     O_ACCOUNT,
     O_INSTRUMENT,
     O_LEAVES,
@@ -48,41 +40,27 @@ from fauxchange.services.exchange.core.vocabulary import (
 
 
 @lean_kernel
-def balance_at(m: Memory, account: int, asset: int) -> int:
-    """Return the record of what an account has of an asset."""
-    return m[H_BALANCE_AT] + (account * m[H_ASSET_ROOM] + asset) * BALANCE_WIDTH
-
-
-@lean_kernel
-def post(
-    m: Memory, e: Memory, account: int, asset: int, delta_free: int, delta_held: int, cause: int, order: int
-) -> None:
+def post(m: Memory, account: int, asset: int, delta_free: int, delta_held: int, cause: int, order: int) -> None:
     """Change a balance and say so; a posting of nothing is none."""
     if delta_free == 0 and delta_held == 0:
         return
     balance = balance_at(m, account, asset)
     m[balance + B_FREE] += delta_free
     m[balance + B_HELD] += delta_held
-    tell_balance(m, e, account, asset, delta_free, delta_held, cause, order)
-
-
-@lean_kernel
-def fees_at(m: Memory, instrument: int, tier: int) -> int:
-    """Return the record of a tier's fees for an instrument (by number); -1 for instruments that are yet to come."""
-    return m[H_FEE_AT] + ((instrument + 1) * MAX_TIERS + tier) * FEE_WIDTH
+    tell_balance(m, account, asset, delta_free, delta_held, cause, order)
 
 
 @lean_kernel
 def taker_rate(m: Memory, account: int, instrument: int) -> int:
     """Return the rate that an account pays as a taker now."""
-    tier = m[m[H_ACCOUNT_AT] + account * ACCOUNT_WIDTH + A_TIER]
+    tier = m[account_at(m, account) + A_TIER]
     return m[fees_at(m, instrument, tier) + F_TAKER]
 
 
 @lean_kernel
 def maker_rate(m: Memory, account: int, instrument: int) -> int:
     """Return the rate that an account pays as a maker now."""
-    tier = m[m[H_ACCOUNT_AT] + account * ACCOUNT_WIDTH + A_TIER]
+    tier = m[account_at(m, account) + A_TIER]
     return m[fees_at(m, instrument, tier) + F_MAKER]
 
 
@@ -123,7 +101,7 @@ def reservation_of(m: Memory, instrument: int, order: int) -> int:
 
 
 @lean_kernel
-def hold(m: Memory, e: Memory, order: int, needed: int) -> None:
+def hold(m: Memory, order: int, needed: int) -> None:
     """Let an order hold `needed`: take the difference from what is free, or give it back."""
     difference = needed - m[order + O_RESERVED]
     instrument = instrument_at(m, m[order + O_INSTRUMENT])
@@ -131,12 +109,12 @@ def hold(m: Memory, e: Memory, order: int, needed: int) -> None:
     cause = CAUSE_RESERVE
     if difference < 0:
         cause = CAUSE_RELEASE
-    post(m, e, m[order + O_ACCOUNT], asset, -difference, difference, cause, order)
+    post(m, m[order + O_ACCOUNT], asset, -difference, difference, cause, order)
     m[order + O_RESERVED] = needed
 
 
 @lean_kernel
-def settle(m: Memory, e: Memory, instrument: int, buyer: int, seller: int, lots: int, notional: int) -> int:
+def settle(m: Memory, instrument: int, buyer: int, seller: int, lots: int, notional: int) -> int:
     """Move base and quote between the two orders of a fill, without the fees.
 
     Return what the purchase still holds of what the filled lots had reserved.
@@ -144,10 +122,10 @@ def settle(m: Memory, e: Memory, instrument: int, buyer: int, seller: int, lots:
     base = m[instrument + I_BASE]
     quote = m[instrument + I_QUOTE]
     base_amount = lots * m[instrument + I_LOT_VALUE]
-    post(m, e, m[buyer + O_ACCOUNT], quote, 0, -notional, CAUSE_TRADE, buyer)
-    post(m, e, m[seller + O_ACCOUNT], quote, notional, 0, CAUSE_TRADE, seller)
-    post(m, e, m[seller + O_ACCOUNT], base, 0, -base_amount, CAUSE_TRADE, seller)
-    post(m, e, m[buyer + O_ACCOUNT], base, base_amount, 0, CAUSE_TRADE, buyer)
+    post(m, m[buyer + O_ACCOUNT], quote, 0, -notional, CAUSE_TRADE, buyer)
+    post(m, m[seller + O_ACCOUNT], quote, notional, 0, CAUSE_TRADE, seller)
+    post(m, m[seller + O_ACCOUNT], base, 0, -base_amount, CAUSE_TRADE, seller)
+    post(m, m[buyer + O_ACCOUNT], base, base_amount, 0, CAUSE_TRADE, buyer)
     m[seller + O_RESERVED] -= base_amount
     needed = reservation_of(m, instrument, buyer)
     freed = m[buyer + O_RESERVED] - needed - notional
@@ -156,7 +134,7 @@ def settle(m: Memory, e: Memory, instrument: int, buyer: int, seller: int, lots:
 
 
 @lean_kernel
-def pay_buyer_fee(m: Memory, e: Memory, instrument: int, buyer: int, fee: int, freed: int) -> int:
+def pay_buyer_fee(m: Memory, instrument: int, buyer: int, fee: int, freed: int) -> int:
     """Charge a purchase's fee out of what its fill freed, then out of what the account has free; release the rest.
 
     Return what was charged: the fee, or less where fees rose since the order was entered and the account has no more.
@@ -165,14 +143,14 @@ def pay_buyer_fee(m: Memory, e: Memory, instrument: int, buyer: int, fee: int, f
     quote = m[instrument + I_QUOTE]
     from_held = min(fee, freed)
     from_free = min(fee - from_held, max(0, m[balance_at(m, account, quote) + B_FREE]))
-    post(m, e, account, quote, -from_free, -from_held, CAUSE_FEE, buyer)
-    post(m, e, FEE_ACCOUNT, quote, from_held + from_free, 0, CAUSE_FEE, buyer)
-    post(m, e, account, quote, freed - from_held, from_held - freed, CAUSE_RELEASE, buyer)
+    post(m, account, quote, -from_free, -from_held, CAUSE_FEE, buyer)
+    post(m, FEE_ACCOUNT, quote, from_held + from_free, 0, CAUSE_FEE, buyer)
+    post(m, account, quote, freed - from_held, from_held - freed, CAUSE_RELEASE, buyer)
     return from_held + from_free
 
 
 @lean_kernel
-def settle_fill(m: Memory, e: Memory, instrument: int, taker: int, maker: int, lots: int) -> tuple[int, int]:
+def settle_fill(m: Memory, instrument: int, taker: int, maker: int, lots: int) -> tuple[int, int]:
     """Settle a fill at the maker's price, after both orders' lots were counted down; return maker's and taker's fee."""
     notional = lots * m[maker + O_PRICE] * m[instrument + I_TICK_VALUE]
     number = m[taker + O_INSTRUMENT]
@@ -180,18 +158,18 @@ def settle_fill(m: Memory, e: Memory, instrument: int, taker: int, maker: int, l
     taker_fee = fee_of(notional, taker_rate(m, m[taker + O_ACCOUNT], number))
     quote = m[instrument + I_QUOTE]
     if m[taker + O_SIDE] == SIDE_BUY:
-        freed = settle(m, e, instrument, taker, maker, lots, notional)
-        pay_seller_fee(m, e, quote, maker, maker_fee)
-        taker_fee = pay_buyer_fee(m, e, instrument, taker, taker_fee, freed)
+        freed = settle(m, instrument, taker, maker, lots, notional)
+        pay_seller_fee(m, quote, maker, maker_fee)
+        taker_fee = pay_buyer_fee(m, instrument, taker, taker_fee, freed)
     else:
-        freed = settle(m, e, instrument, maker, taker, lots, notional)
-        pay_seller_fee(m, e, quote, taker, taker_fee)
-        maker_fee = pay_buyer_fee(m, e, instrument, maker, maker_fee, freed)
+        freed = settle(m, instrument, maker, taker, lots, notional)
+        pay_seller_fee(m, quote, taker, taker_fee)
+        maker_fee = pay_buyer_fee(m, instrument, maker, maker_fee, freed)
     return maker_fee, taker_fee
 
 
 @lean_kernel
-def pay_seller_fee(m: Memory, e: Memory, quote: int, seller: int, fee: int) -> None:
+def pay_seller_fee(m: Memory, quote: int, seller: int, fee: int) -> None:
     """Charge a sale's fee out of its proceeds, which are more."""
-    post(m, e, m[seller + O_ACCOUNT], quote, -fee, 0, CAUSE_FEE, seller)
-    post(m, e, FEE_ACCOUNT, quote, fee, 0, CAUSE_FEE, seller)
+    post(m, m[seller + O_ACCOUNT], quote, -fee, 0, CAUSE_FEE, seller)
+    post(m, FEE_ACCOUNT, quote, fee, 0, CAUSE_FEE, seller)

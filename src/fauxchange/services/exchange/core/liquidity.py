@@ -1,13 +1,11 @@
 """What an order could take from the book right now, without taking it."""
 
 from fauxchange.domain.kernels import lean_kernel
+from fauxchange.services.exchange.core.addresses import desk_at, link, opposite
 from fauxchange.services.exchange.core.arithmetic import TOO_LARGE, product, total
-from fauxchange.services.exchange.core.book import best_of, crosses, next_of, opposite
+from fauxchange.services.exchange.core.book import best_of, crosses, next_of
 from fauxchange.services.exchange.core.layout import (
     D_COUNT,
-    DESK_WIDTH,
-    H_DESK_AT,
-    H_INSTRUMENT_ROOM,
     I_TICK_VALUE,
     L_HEAD,
     L_HIDDEN,
@@ -26,12 +24,6 @@ from fauxchange.services.exchange.core.vocabulary import (
 
 
 @lean_kernel
-def desk_at(m: Memory, account: int, instrument: int) -> int:
-    """Return the record of an account's open orders of an instrument, by its number."""
-    return m[H_DESK_AT] + (account * m[H_INSTRUMENT_ROOM] + instrument) * DESK_WIDTH
-
-
-@lean_kernel
 def without_own(m: Memory, level: int, account: int, prevention: int) -> tuple[int, bool]:
     """Return the lots of a level that an account may take, and whether it stops there at an order of its own.
 
@@ -39,14 +31,14 @@ def without_own(m: Memory, level: int, account: int, prevention: int) -> tuple[i
     """
     lots = m[level + L_SHOWN] + m[level + L_HIDDEN]
     ahead = 0
-    order = m[level + L_HEAD]
+    order = link(m, level + L_HEAD)
     while order != 0:
         if m[order + O_ACCOUNT] == account:
             if prevention != STP_EXPIRE_MAKER:
                 return ahead, True
             lots -= m[order + O_LEAVES]
         ahead += m[order + O_SHOWN]
-        order = m[order + O_NEXT]
+        order = link(m, order + O_NEXT)
     return lots, False
 
 

@@ -1,13 +1,14 @@
 """Matching: an order takes what it can from the other side of the book, best price first, then oldest first."""
 
 from fauxchange.domain.kernels import lean_kernel
-from fauxchange.services.exchange.core.book import best_of, crosses, instrument_at, leave, opposite, to_the_back
+from fauxchange.services.exchange.core.addresses import instrument_at, link, opposite
+from fauxchange.services.exchange.core.book import best_of, crosses, leave, to_the_back
 from fauxchange.services.exchange.core.events import tell_price, tell_trade
 from fauxchange.services.exchange.core.layout import (
     E_MAKER_FEE,
     E_TAKER_FEE,
     EVENT_MARGIN,
-    EVENT_WIDTH,
+    H_EVENT_ROOM,
     H_REASON,
     H_STAGE,
     H_TAKER,
@@ -64,7 +65,7 @@ from fauxchange.services.exchange.core.vocabulary import (
 
 
 @lean_kernel
-def enter(m: Memory, e: Memory, order: int) -> None:
+def enter(m: Memory, order: int) -> None:
     """Let an order that is in no book begin to trade; one that must fill at once and cannot ends here."""
     number = m[order + O_INSTRUMENT]
     m[H_TRIGGER_INSTRUMENT] = number
@@ -80,7 +81,7 @@ def enter(m: Memory, e: Memory, order: int) -> None:
             m[order + O_LEAVES],
         )
         if lots < m[order + O_LEAVES]:
-            finish(m, e, order, EVENT_ORDER_EXPIRED, REASON_FOK_UNFILLED, ORDER_EXPIRED)
+            finish(m, order, EVENT_ORDER_EXPIRED, REASON_FOK_UNFILLED, ORDER_EXPIRED)
             m[H_STAGE] = STAGE_TRIGGERING
             return
     m[H_TAKER] = order
@@ -89,16 +90,16 @@ def enter(m: Memory, e: Memory, order: int) -> None:
 
 
 @lean_kernel
-def match(m: Memory, e: Memory) -> None:
+def match(m: Memory) -> None:
     """Let the taker trade until it is done, or until the events have no room; then what is left goes on later."""
-    taker = m[H_TAKER]
+    taker = link(m, H_TAKER)
     instrument = instrument_at(m, m[taker + O_INSTRUMENT])
     side = m[taker + O_SIDE]
     limit = m[taker + O_PRICE]
     prevention = m[taker + O_STP]
     by_amount = m[taker + O_AMOUNT] != 0
     book = opposite(instrument, side)
-    last_written = len(e) // EVENT_WIDTH - EVENT_MARGIN
+    last_written = m[H_EVENT_ROOM] - EVENT_MARGIN
     while m[taker + O_LEAVES] > 0 or by_amount:
         if by_amount and m[taker + O_QUOTE_LEFT] == 0:
             m[H_REASON] = REASON_AMOUNT_TOO_SMALL
@@ -109,10 +110,10 @@ def match(m: Memory, e: Memory) -> None:
             break
         if m[H_WRITTEN] > last_written:
             return
-        maker = m[level + L_HEAD]
+        maker = link(m, level + L_HEAD)
         if prevention != STP_NONE and m[maker + O_ACCOUNT] == m[taker + O_ACCOUNT]:
             if prevention != STP_EXPIRE_TAKER:
-                finish(m, e, maker, EVENT_ORDER_EXPIRED, REASON_SELF_TRADE, ORDER_EXPIRED)
+                finish(m, maker, EVENT_ORDER_EXPIRED, REASON_SELF_TRADE, ORDER_EXPIRED)
             if prevention != STP_EXPIRE_MAKER:
                 m[H_REASON] = REASON_SELF_TRADE
                 break
@@ -125,8 +126,8 @@ def match(m: Memory, e: Memory) -> None:
                 break
         else:
             lots = min(lots, m[taker + O_LEAVES])
-        fill(m, e, instrument, taker, maker, lots)
-    end_matching(m, e, taker)
+        fill(m, instrument, taker, maker, lots)
+    end_matching(m, taker)
 
 
 @lean_kernel
@@ -137,10 +138,10 @@ def affordable(m: Memory, instrument: int, taker: int, lots: int, price: int) ->
 
 
 @lean_kernel
-def fill(m: Memory, e: Memory, instrument: int, taker: int, maker: int, lots: int) -> None:
+def fill(m: Memory, instrument: int, taker: int, maker: int, lots: int) -> None:
     """Trade lots between the taker and a maker at the maker's price."""
     price = m[maker + O_PRICE]
-    level = m[maker + O_LEVEL]
+    level = link(m, maker + O_LEVEL)
     m[maker + O_LEAVES] -= lots
     m[maker + O_SHOWN] -= lots
     m[level + L_SHOWN] -= lots
@@ -153,11 +154,11 @@ def fill(m: Memory, e: Memory, instrument: int, taker: int, maker: int, lots: in
         if funded and m[taker + O_PRICE] == 0 and m[taker + O_SIDE] == SIDE_BUY:
             m[taker + O_QUOTE_LEFT] -= lots * price * m[instrument + I_TICK_VALUE]
     m[instrument + I_LAST] = price
-    at = tell_trade(m, e, taker, maker, lots)
+    at = tell_trade(m, taker, maker, lots)
     if funded:
-        maker_fee, taker_fee = settle_fill(m, e, instrument, taker, maker, lots)
-        e[at + E_MAKER_FEE] = maker_fee
-        e[at + E_TAKER_FEE] = taker_fee
+        maker_fee, taker_fee = settle_fill(m, instrument, taker, maker, lots)
+        m[at + E_MAKER_FEE] = maker_fee
+        m[at + E_TAKER_FEE] = taker_fee
     shown = m[level + L_SHOWN]
     if m[maker + O_LEAVES] == 0:
         leave(m, maker)
@@ -165,11 +166,11 @@ def fill(m: Memory, e: Memory, instrument: int, taker: int, maker: int, lots: in
     elif m[maker + O_SHOWN] == 0:
         to_the_back(m, maker)
         shown = m[level + L_SHOWN]
-    tell_price(m, e, m[taker + O_INSTRUMENT], 1 - m[taker + O_SIDE], price, shown)
+    tell_price(m, m[taker + O_INSTRUMENT], 1 - m[taker + O_SIDE], price, shown)
 
 
 @lean_kernel
-def end_matching(m: Memory, e: Memory, taker: int) -> None:
+def end_matching(m: Memory, taker: int) -> None:
     """Let the taker rest, or end it, as its instructions say; triggered stops come next."""
     reason = m[H_REASON]
     m[H_TAKER] = 0
@@ -182,13 +183,13 @@ def end_matching(m: Memory, e: Memory, taker: int) -> None:
     at_market = kind in (TYPE_MARKET, TYPE_STOP, TYPE_TAKE_PROFIT)
     if complete:
         if m[taker + O_RESERVED] != 0:
-            hold(m, e, taker, 0)
+            hold(m, taker, 0)
         close_order(m, taker)
     elif reason == REASON_SELF_TRADE:
-        finish(m, e, taker, EVENT_ORDER_EXPIRED, reason, ORDER_EXPIRED)
+        finish(m, taker, EVENT_ORDER_EXPIRED, reason, ORDER_EXPIRED)
     elif at_market or is_immediate(m[taker + O_TIME_IN_FORCE]):
         if at_market and reason == REASON_IOC_REST and not traded:
             reason = REASON_NO_LIQUIDITY
-        finish(m, e, taker, EVENT_ORDER_CANCELED, reason, ORDER_CANCELED)
+        finish(m, taker, EVENT_ORDER_CANCELED, reason, ORDER_CANCELED)
     else:
-        rest_order(m, e, taker, m[taker + O_SIDE])
+        rest_order(m, taker, m[taker + O_SIDE])

@@ -5,14 +5,20 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from fauxchange.domain.errors import check
 from fauxchange.domain.kernels import lean_kernel
 from fauxchange.services.exchange.core.layout import (
     ACCOUNT_WIDTH,
+    ADDRESS,
     ASSET_WIDTH,
     BALANCE_WIDTH,
     BOOK_WIDTH,
     BOOKS,
+    D_HEAD,
+    D_TAIL,
     DESK_WIDTH,
+    EVENT_MARGIN,
+    EVENT_WIDTH,
     FEE_WIDTH,
     H_ACCOUNT_AT,
     H_ACCOUNT_ROOM,
@@ -22,6 +28,8 @@ from fauxchange.services.exchange.core.layout import (
     H_ASSETS,
     H_BALANCE_AT,
     H_DESK_AT,
+    H_EVENT_AT,
+    H_EVENT_ROOM,
     H_EXPIRIES,
     H_EXPIRY_AT,
     H_FEE_AT,
@@ -48,6 +56,7 @@ from fauxchange.services.exchange.core.layout import (
     H_TAKER,
     H_TRIGGER_AT,
     H_TRIGGERS,
+    H_WRITTEN,
     HEADER_WIDTH,
     I_BOOKS,
     INSTRUMENT_WIDTH,
@@ -58,6 +67,7 @@ from fauxchange.services.exchange.core.layout import (
     LEVEL_LINKS_TO_LEVELS,
     LEVEL_LINKS_TO_ORDERS,
     LEVEL_WIDTH,
+    LINE,
     MAX_TIERS,
     N_BITMAP,
     N_CHILDREN,
@@ -87,6 +97,7 @@ class Rooms:
     orders: int = 1024
     levels: int = 512
     nodes: int = 1024
+    events: int = 4096
 
 
 def new_memory(rooms: Rooms) -> Int64Array:
@@ -105,21 +116,35 @@ def new_memory(rooms: Rooms) -> Int64Array:
         H_ORDER_AT: rooms.orders * ORDER_WIDTH,
         H_LEVEL_AT: rooms.levels * LEVEL_WIDTH,
         H_NODE_AT: rooms.nodes * NODE_WIDTH,
+        H_EVENT_AT: rooms.events * EVENT_WIDTH,
     }
     # Zeros come from the system page by page, so that room which is not used takes no memory.
-    memory = np.zeros(HEADER_WIDTH + sum(sizes.values()), dtype=np.int64)
+    memory = _zeros(HEADER_WIDTH + sum(_whole_lines(size) for size in sizes.values()))
     at = HEADER_WIDTH
     for cell, size in sizes.items():
         memory[cell] = at
-        at += size
+        at += _whole_lines(size)
     memory[H_ASSET_ROOM] = rooms.assets
     memory[H_ACCOUNT_ROOM] = rooms.accounts
     memory[H_INSTRUMENT_ROOM] = rooms.instruments
     memory[H_ORDER_ROOM] = rooms.orders
     memory[H_LEVEL_ROOM] = rooms.levels
     memory[H_NODE_ROOM] = rooms.nodes
+    memory[H_EVENT_ROOM] = rooms.events
     memory[H_INDEX_BITS] = index_bits
     return memory
+
+
+def _whole_lines(size: int) -> int:
+    return -(-size // LINE) * LINE
+
+
+def _zeros(size: int) -> Int64Array:
+    """Return zeros that begin with a cache line."""
+    check(size <= ADDRESS, "the memory is not larger than addresses reach")
+    words = np.zeros(size + LINE, dtype=np.int64)
+    first = -(words.ctypes.data // words.itemsize) % LINE
+    return words[first : first + size]
 
 
 def rooms_of(memory: Int64Array) -> Rooms:
@@ -131,6 +156,7 @@ def rooms_of(memory: Int64Array) -> Rooms:
         orders=int(memory[H_ORDER_ROOM]),
         levels=int(memory[H_LEVEL_ROOM]),
         nodes=int(memory[H_NODE_ROOM]),
+        events=int(memory[H_EVENT_ROOM]),
     )
 
 
@@ -144,13 +170,14 @@ def enlarged(memory: Int64Array) -> Rooms:
         "orders": memory[H_OPEN_ORDERS] + SPARE_ORDERS > rooms.orders,
         "levels": memory[H_LEVELS_OPEN] + SPARE_LEVELS > rooms.levels,
         "nodes": memory[H_NODES_OPEN] + SPARE_NODES > rooms.nodes,
+        "events": memory[H_WRITTEN] + EVENT_MARGIN > rooms.events,
     }
     return replace(rooms, **{field.name: 2 * getattr(rooms, field.name) for field in fields(rooms) if full[field.name]})
 
 
-def grow(old: Int64Array, rebuild: Callable[[Int64Array], None]) -> Int64Array:
-    """Return a memory with the same content, and twice the room where it was short; `rebuild` is `rebuild_index`."""
-    rooms, before = enlarged(old), rooms_of(old)
+def moved(old: Int64Array, rooms: Rooms, rebuild: Callable[[Int64Array], None]) -> Int64Array:
+    """Return a memory with the same content and these rooms, none smaller than before; `rebuild` is `rebuild_index`."""
+    before = rooms_of(old)
     new = new_memory(rooms)
     header_end = H_ASSET_AT
     new[:header_end] = old[:header_end]
@@ -195,6 +222,7 @@ def _copy_pools(old: Int64Array, new: Int64Array) -> None:
         (H_ORDER_AT, H_ORDERS_USED, ORDER_WIDTH),
         (H_LEVEL_AT, H_LEVELS_USED, LEVEL_WIDTH),
         (H_NODE_AT, H_NODES_USED, NODE_WIDTH),
+        (H_EVENT_AT, H_WRITTEN, EVENT_WIDTH),
         (H_EXPIRY_AT, H_EXPIRIES, 1),
         (H_TRIGGER_AT, H_TRIGGERS, 1),
     ):
@@ -227,7 +255,7 @@ def _correct_links(old: Int64Array, new: Int64Array) -> None:
         _shift(instruments[:, book + K_HIGHEST], to_levels)
         _shift(instruments[:, book + K_ROOT], to_nodes)
     desks = table(H_DESK_AT, new[H_ACCOUNT_ROOM] * new[H_INSTRUMENT_ROOM], DESK_WIDTH)
-    for column in range(DESK_WIDTH - 1):
+    for column in (D_HEAD, D_TAIL):
         _shift(desks[:, column], to_orders)
     for cell, used in ((H_EXPIRY_AT, H_EXPIRIES), (H_TRIGGER_AT, H_TRIGGERS)):
         _shift(new[new[cell] :][: new[used]], to_orders)

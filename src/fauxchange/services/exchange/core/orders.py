@@ -1,17 +1,15 @@
 """The life of an order between its acceptance and its end: opened, held for, found again, finished."""
 
 from fauxchange.domain.kernels import lean_kernel
+from fauxchange.services.exchange.core.addresses import desk_at, link
 from fauxchange.services.exchange.core.book import leave, rest
 from fauxchange.services.exchange.core.events import tell_level, tell_order, tell_price
 from fauxchange.services.exchange.core.heaps import forget_expiry, watch_expiry
 from fauxchange.services.exchange.core.layout import (
-    A_OPEN_ORDERS,
-    ACCOUNT_WIDTH,
     BOOK_RISING,
     D_COUNT,
     D_HEAD,
     D_TAIL,
-    H_ACCOUNT_AT,
     H_ACCOUNTS,
     H_LAST_ORDER_ID,
     O_ACCOUNT,
@@ -29,7 +27,6 @@ from fauxchange.services.exchange.core.layout import (
     Memory,
 )
 from fauxchange.services.exchange.core.ledger import hold
-from fauxchange.services.exchange.core.liquidity import desk_at
 from fauxchange.services.exchange.core.pool import find_order, free_order, index_order, unindex_order
 from fauxchange.services.exchange.core.vocabulary import (
     REASON_NONE,
@@ -45,7 +42,7 @@ def open_order(m: Memory, order: int) -> None:
     m[order + O_OPEN] = 1
     index_order(m, order)
     desk = desk_at(m, m[order + O_ACCOUNT], m[order + O_INSTRUMENT])
-    tail = m[desk + D_TAIL]
+    tail = link(m, desk + D_TAIL)
     m[order + O_DESK_PREV] = tail
     m[order + O_DESK_NEXT] = 0
     m[desk + D_TAIL] = order
@@ -54,7 +51,6 @@ def open_order(m: Memory, order: int) -> None:
     else:
         m[tail + O_DESK_NEXT] = order
     m[desk + D_COUNT] += 1
-    m[m[H_ACCOUNT_AT] + m[order + O_ACCOUNT] * ACCOUNT_WIDTH + A_OPEN_ORDERS] += 1
     if m[order + O_EXPIRES] != 0:
         watch_expiry(m, order)
 
@@ -66,8 +62,8 @@ def close_order(m: Memory, order: int) -> None:
         m[order + O_OPEN] = 0
         unindex_order(m, order)
         desk = desk_at(m, m[order + O_ACCOUNT], m[order + O_INSTRUMENT])
-        before = m[order + O_DESK_PREV]
-        after = m[order + O_DESK_NEXT]
+        before = link(m, order + O_DESK_PREV)
+        after = link(m, order + O_DESK_NEXT)
         if before == 0:
             m[desk + D_HEAD] = after
         else:
@@ -77,39 +73,38 @@ def close_order(m: Memory, order: int) -> None:
         else:
             m[after + O_DESK_PREV] = before
         m[desk + D_COUNT] -= 1
-        m[m[H_ACCOUNT_AT] + m[order + O_ACCOUNT] * ACCOUNT_WIDTH + A_OPEN_ORDERS] -= 1
         if m[order + O_HEAP_AT] != 0:
             forget_expiry(m, order)
     free_order(m, order)
 
 
 @lean_kernel
-def rest_order(m: Memory, e: Memory, order: int, which: int) -> None:
+def rest_order(m: Memory, order: int, which: int) -> None:
     """Let an order wait in a book."""
     rest(m, order, which)
     if m[order + O_OPEN] == 0:
         open_order(m, order)
     if which < BOOK_RISING:
-        tell_level(m, e, m[order + O_INSTRUMENT], which, m[order + O_LEVEL])
+        tell_level(m, m[order + O_INSTRUMENT], which, link(m, order + O_LEVEL))
 
 
 @lean_kernel
-def take_out(m: Memory, e: Memory, order: int) -> None:
+def take_out(m: Memory, order: int) -> None:
     """Take an order out of its book, if it is in one, and say what its price shows now."""
     if m[order + O_LEVEL] == 0:
         return
     shown = leave(m, order)
     if m[order + O_BOOK] < BOOK_RISING:
-        tell_price(m, e, m[order + O_INSTRUMENT], m[order + O_SIDE], m[order + O_PRICE], shown)
+        tell_price(m, m[order + O_INSTRUMENT], m[order + O_SIDE], m[order + O_PRICE], shown)
 
 
 @lean_kernel
-def finish(m: Memory, e: Memory, order: int, kind: int, reason: int, status: int) -> None:
+def finish(m: Memory, order: int, kind: int, reason: int, status: int) -> None:
     """End an order before it is filled: say so, take it out, release what it holds."""
-    tell_order(m, e, kind, reason, order, status)
-    take_out(m, e, order)
+    tell_order(m, kind, reason, order, status)
+    take_out(m, order)
     if m[order + O_RESERVED] != 0:
-        hold(m, e, order, 0)
+        hold(m, order, 0)
     close_order(m, order)
 
 

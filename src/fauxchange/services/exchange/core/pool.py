@@ -5,7 +5,9 @@ moves up. Ids are consecutive, and a multiplication by the golden ratio spreads 
 """
 
 from fauxchange.domain.kernels import lean_kernel
+from fauxchange.services.exchange.core.addresses import link
 from fauxchange.services.exchange.core.layout import (
+    ADDRESS,
     H_INDEX_AT,
     H_INDEX_BITS,
     H_LEVEL_AT,
@@ -34,17 +36,19 @@ from fauxchange.services.exchange.core.layout import (
 GOLDEN = 1_327_217_885
 HASH_MASK = 2**31 - 1
 HASH_BITS = 31
+LINE_BITS = 3
+LINE_MASK = 7
 
 
 @lean_kernel
 def new_order(m: Memory) -> int:
     """Take an order record; its content is what it was."""
     m[H_OPEN_ORDERS] += 1
-    order = m[H_ORDER_FREE]
+    order = link(m, H_ORDER_FREE)
     if order != 0:
         m[H_ORDER_FREE] = m[order + O_NEXT]
         return order
-    order = m[H_ORDER_AT] + m[H_ORDERS_USED] * ORDER_WIDTH
+    order = (m[H_ORDER_AT] + m[H_ORDERS_USED] * ORDER_WIDTH) & ADDRESS
     m[H_ORDERS_USED] += 1
     return order
 
@@ -61,11 +65,11 @@ def free_order(m: Memory, order: int) -> None:
 def new_level(m: Memory) -> int:
     """Take a level record; its content is what it was."""
     m[H_LEVELS_OPEN] += 1
-    level = m[H_LEVEL_FREE]
+    level = link(m, H_LEVEL_FREE)
     if level != 0:
         m[H_LEVEL_FREE] = m[level + L_ABOVE]
         return level
-    level = m[H_LEVEL_AT] + m[H_LEVELS_USED] * LEVEL_WIDTH
+    level = (m[H_LEVEL_AT] + m[H_LEVELS_USED] * LEVEL_WIDTH) & ADDRESS
     m[H_LEVELS_USED] += 1
     return level
 
@@ -82,11 +86,11 @@ def free_level(m: Memory, level: int) -> None:
 def new_node(m: Memory, parent: int) -> int:
     """Take a node without children."""
     m[H_NODES_OPEN] += 1
-    node = m[H_NODE_FREE]
+    node = link(m, H_NODE_FREE)
     if node != 0:
         m[H_NODE_FREE] = m[node + N_PARENT]
     else:
-        node = m[H_NODE_AT] + m[H_NODES_USED] * NODE_WIDTH
+        node = (m[H_NODE_AT] + m[H_NODES_USED] * NODE_WIDTH) & ADDRESS
         m[H_NODES_USED] += 1
     m[node + N_PARENT] = parent
     return node
@@ -103,17 +107,19 @@ def free_node(m: Memory, node: int) -> None:
 @lean_kernel
 def home_of(m: Memory, order_id: int) -> int:
     """Return where in the index an id is looked for first."""
-    return (((order_id & HASH_MASK) * GOLDEN) & HASH_MASK) >> (HASH_BITS - m[H_INDEX_BITS])
+    line = order_id >> LINE_BITS
+    home = (((line & HASH_MASK) * GOLDEN) & HASH_MASK) >> (HASH_BITS - m[H_INDEX_BITS] + LINE_BITS)
+    return home << LINE_BITS | (order_id & LINE_MASK)
 
 
 @lean_kernel
 def find_order(m: Memory, order_id: int) -> int:
     """Return the open order of an id; 0 if there is none."""
-    index = m[H_INDEX_AT]
+    index = link(m, H_INDEX_AT)
     mask = (1 << m[H_INDEX_BITS]) - 1
     cell = home_of(m, order_id)
     while True:
-        order = m[index + cell]
+        order = link(m, index + cell)
         if order == 0 or m[order + O_ID] == order_id:
             return order
         cell = (cell + 1) & mask
@@ -122,7 +128,7 @@ def find_order(m: Memory, order_id: int) -> int:
 @lean_kernel
 def index_order(m: Memory, order: int) -> None:
     """Enter an order into the index."""
-    index = m[H_INDEX_AT]
+    index = link(m, H_INDEX_AT)
     mask = (1 << m[H_INDEX_BITS]) - 1
     cell = home_of(m, m[order + O_ID])
     while m[index + cell] != 0:
@@ -133,7 +139,7 @@ def index_order(m: Memory, order: int) -> None:
 @lean_kernel
 def unindex_order(m: Memory, order: int) -> None:
     """Take an order out of the index, and move up what only came after it for want of its place."""
-    index = m[H_INDEX_AT]
+    index = link(m, H_INDEX_AT)
     mask = (1 << m[H_INDEX_BITS]) - 1
     hole = home_of(m, m[order + O_ID])
     while m[index + hole] != order:
@@ -141,7 +147,7 @@ def unindex_order(m: Memory, order: int) -> None:
     cell = hole
     while True:
         cell = (cell + 1) & mask
-        other = m[index + cell]
+        other = link(m, index + cell)
         if other == 0:
             break
         # It may move up only if its home does not lie between the hole and itself.

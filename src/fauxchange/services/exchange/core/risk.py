@@ -1,11 +1,11 @@
 """The checks that an order must pass, in the order of their reasons' numbers; the first that fails wins."""
 
 from fauxchange.domain.kernels import lean_kernel
+from fauxchange.services.exchange.core.addresses import account_at, desk_at, instrument_at, opposite
 from fauxchange.services.exchange.core.arithmetic import TOO_LARGE, product
-from fauxchange.services.exchange.core.book import best_of, crosses, instrument_at, opposite
+from fauxchange.services.exchange.core.book import best_of, crosses
 from fauxchange.services.exchange.core.layout import (
     A_STATUS,
-    ACCOUNT_WIDTH,
     C_ACCOUNT,
     C_AMOUNT,
     C_DISPLAY_LOTS,
@@ -21,7 +21,6 @@ from fauxchange.services.exchange.core.layout import (
     C_TIME_IN_FORCE,
     C_TS_NS,
     D_COUNT,
-    H_ACCOUNT_AT,
     H_ACCOUNTS,
     H_INSTRUMENTS,
     I_MAX_LOTS,
@@ -38,7 +37,6 @@ from fauxchange.services.exchange.core.layout import (
     O_INSTRUMENT,
     Memory,
 )
-from fauxchange.services.exchange.core.liquidity import desk_at
 from fauxchange.services.exchange.core.vocabulary import (
     ACCOUNT_CLOSED,
     ACCOUNT_SUSPENDED,
@@ -104,22 +102,22 @@ def price_fits(order_type: int, side: int, price: int) -> bool:
 
 
 @lean_kernel
-def check_names(m: Memory, c: Memory, at: int) -> int:
+def check_names(m: Memory) -> int:
     """Check that account and instrument exist."""
-    if not 0 <= c[at + C_ACCOUNT] < m[H_ACCOUNTS]:
+    if not 0 <= m[C_ACCOUNT] < m[H_ACCOUNTS]:
         return REASON_UNKNOWN_ACCOUNT
-    if not 0 <= c[at + C_INSTRUMENT] < m[H_INSTRUMENTS]:
+    if not 0 <= m[C_INSTRUMENT] < m[H_INSTRUMENTS]:
         return REASON_UNKNOWN_INSTRUMENT
     return REASON_NONE
 
 
 @lean_kernel
-def check_numbers(c: Memory, at: int) -> int:  # noqa: PLR0911, PLR0912 - one refusal for each check reads best
+def check_numbers(m: Memory) -> int:  # noqa: PLR0911, PLR0912 - one refusal for each check reads best
     """Check each number of a new order by itself, from its side to its expiry."""
-    side = c[at + C_SIDE]
-    order_type = c[at + C_ORDER_TYPE]
-    time_in_force = c[at + C_TIME_IN_FORCE]
-    lots = c[at + C_ORDER_LOTS]
+    side = m[C_SIDE]
+    order_type = m[C_ORDER_TYPE]
+    time_in_force = m[C_TIME_IN_FORCE]
+    lots = m[C_ORDER_LOTS]
     if not 0 <= side <= 1:
         return REASON_BAD_SIDE
     if not 0 <= order_type <= TYPE_TAKE_PROFIT_LIMIT:
@@ -128,40 +126,38 @@ def check_numbers(c: Memory, at: int) -> int:  # noqa: PLR0911, PLR0912 - one re
         return REASON_BAD_TIME_IN_FORCE
     if order_type == TYPE_MARKET and not is_immediate(time_in_force):
         return REASON_BAD_TIME_IN_FORCE
-    by_amount = order_type == TYPE_MARKET and c[at + C_AMOUNT] != 0
+    by_amount = order_type == TYPE_MARKET and m[C_AMOUNT] != 0
     if not 0 <= lots <= MAX_LOTS or (lots == 0 and not by_amount):
         return REASON_BAD_QUANTITY
-    if not price_fits(order_type, side, c[at + C_PRICE_TICKS]):
+    if not price_fits(order_type, side, m[C_PRICE_TICKS]):
         return REASON_BAD_PRICE
     if order_type in (TYPE_MARKET, TYPE_LIMIT):
-        if c[at + C_STOP_TICKS] != 0:
+        if m[C_STOP_TICKS] != 0:
             return REASON_BAD_STOP_PRICE
-    elif not 0 < c[at + C_STOP_TICKS] <= MAX_PRICE_TICKS:
+    elif not 0 < m[C_STOP_TICKS] <= MAX_PRICE_TICKS:
         return REASON_BAD_STOP_PRICE
-    if not 0 <= c[at + C_DISPLAY_LOTS] <= lots:
+    if not 0 <= m[C_DISPLAY_LOTS] <= lots:
         return REASON_BAD_DISPLAY
     if time_in_force == TIME_GTD:
-        if c[at + C_EXPIRES_NS] <= c[at + C_TS_NS]:
+        if m[C_EXPIRES_NS] <= m[C_TS_NS]:
             return REASON_BAD_EXPIRY
-    elif c[at + C_EXPIRES_NS] != 0:
+    elif m[C_EXPIRES_NS] != 0:
         return REASON_BAD_EXPIRY
     return REASON_NONE
 
 
 @lean_kernel
-def check_combination(c: Memory, at: int) -> int:
+def check_combination(m: Memory) -> int:
     """Check that the instructions of a new order go together."""
-    order_type = c[at + C_ORDER_TYPE]
-    time_in_force = c[at + C_TIME_IN_FORCE]
-    if not 0 <= c[at + C_POST_ONLY] <= 1 or not 0 <= c[at + C_SELF_TRADE_PREVENTION] <= STP_EXPIRE_BOTH:
+    order_type = m[C_ORDER_TYPE]
+    time_in_force = m[C_TIME_IN_FORCE]
+    if not 0 <= m[C_POST_ONLY] <= 1 or not 0 <= m[C_SELF_TRADE_PREVENTION] <= STP_EXPIRE_BOTH:
         return REASON_BAD_COMBINATION
-    if (c[at + C_POST_ONLY] != 0 or c[at + C_DISPLAY_LOTS] != 0) and (
-        order_type != TYPE_LIMIT or is_immediate(time_in_force)
-    ):
+    if (m[C_POST_ONLY] != 0 or m[C_DISPLAY_LOTS] != 0) and (order_type != TYPE_LIMIT or is_immediate(time_in_force)):
         return REASON_BAD_COMBINATION
-    amount = c[at + C_AMOUNT]
+    amount = m[C_AMOUNT]
     if order_type == TYPE_MARKET and amount != 0:
-        if c[at + C_ORDER_LOTS] != 0 or time_in_force == TIME_FOK:
+        if m[C_ORDER_LOTS] != 0 or time_in_force == TIME_FOK:
             return REASON_BAD_COMBINATION
         if amount < 0:
             return REASON_BAD_AMOUNT
@@ -173,7 +169,7 @@ def check_combination(c: Memory, at: int) -> int:
 @lean_kernel
 def check_standing(m: Memory, account: int, instrument: int) -> int:
     """Check that the account may trade, and the instrument (a record) too."""
-    status = m[m[H_ACCOUNT_AT] + account * ACCOUNT_WIDTH + A_STATUS]
+    status = m[account_at(m, account) + A_STATUS]
     if status == ACCOUNT_SUSPENDED:
         return REASON_ACCOUNT_SUSPENDED
     if status == ACCOUNT_CLOSED:
@@ -234,20 +230,20 @@ def would_trade(m: Memory, instrument: int, side: int, price: int) -> bool:
 
 
 @lean_kernel
-def check_new_order(m: Memory, c: Memory, at: int, old: int) -> int:
+def check_new_order(m: Memory, old: int) -> int:
     """Check a new order in all that needs neither the book nor money; `old`, if not 0, is one that makes way."""
-    reason = check_names(m, c, at)
+    reason = check_names(m)
     if reason == REASON_NONE:
-        reason = check_numbers(c, at)
+        reason = check_numbers(m)
     if reason == REASON_NONE:
-        reason = check_combination(c, at)
-    number = c[at + C_INSTRUMENT]
+        reason = check_combination(m)
+    number = m[C_INSTRUMENT]
     if reason != REASON_NONE:
         return reason
     instrument = instrument_at(m, number)
-    reason = check_standing(m, c[at + C_ACCOUNT], instrument)
+    reason = check_standing(m, m[C_ACCOUNT], instrument)
     if reason == REASON_NONE and m[instrument + I_UNFUNDED] == 0:
-        reason = check_limits(m, instrument, c[at + C_PRICE_TICKS], c[at + C_ORDER_LOTS], c[at + C_AMOUNT])
+        reason = check_limits(m, instrument, m[C_PRICE_TICKS], m[C_ORDER_LOTS], m[C_AMOUNT])
         if reason == REASON_NONE:
-            reason = check_count(m, c[at + C_ACCOUNT], number, old)
+            reason = check_count(m, m[C_ACCOUNT], number, old)
     return reason

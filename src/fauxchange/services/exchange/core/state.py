@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from fauxchange.domain.errors import InvalidRequest, check
 from fauxchange.domain.kernels import lean_kernel
-from fauxchange.services.exchange.core.book import append, book_at, instrument_at, level_for
+from fauxchange.services.exchange.core.addresses import book_at, instrument_at
+from fauxchange.services.exchange.core.book import append, level_for
 from fauxchange.services.exchange.core.layout import (
     A_TIER,
     ACCOUNT_WIDTH,
@@ -255,8 +256,8 @@ class _Reader:
 
 def _loaded(reader: _Reader, compiler: Callable[[Any], Any]) -> State:
     scalars = reader.take(len(_SCALARS))
-    if scalars[H_VERSION] != VERSION:
-        raise ValueError(f"its version is {scalars[H_VERSION]}, known is {VERSION}")
+    if scalars[0] != VERSION:
+        raise ValueError(f"its version is {scalars[0]}, known is {VERSION}")
     assets, accounts, instruments, count = reader.take(4).tolist()
     asset_rows, account_rows = reader.take(assets, 1), reader.take(accounts, A_TIER + 1)
     instrument_rows = reader.take(instruments, I_BOOKS)

@@ -1,7 +1,8 @@
 """Stops: orders that wait until the last trade's price reaches theirs."""
 
 from fauxchange.domain.kernels import lean_kernel
-from fauxchange.services.exchange.core.book import book_at, instrument_at, leave
+from fauxchange.services.exchange.core.addresses import book_at, instrument_at, link
+from fauxchange.services.exchange.core.book import leave
 from fauxchange.services.exchange.core.events import standing, tell_order
 from fauxchange.services.exchange.core.heaps import pop_triggered, push_triggered
 from fauxchange.services.exchange.core.layout import (
@@ -51,17 +52,17 @@ def is_stop(order_type: int) -> bool:
 
 
 @lean_kernel
-def wait_or_enter(m: Memory, e: Memory, order: int) -> None:
+def wait_or_enter(m: Memory, order: int) -> None:
     """Let a new stop wait, unless the last price has reached it already."""
     which = waits_for(m, order)
     last = m[instrument_at(m, m[order + O_INSTRUMENT]) + I_LAST]
     stop = m[order + O_STOP]
     reached = last != 0 and ((which == BOOK_RISING and last >= stop) or (which == BOOK_FALLING and last <= stop))
     if not reached:
-        rest_order(m, e, order, which)
+        rest_order(m, order, which)
         return
-    tell_order(m, e, EVENT_ORDER_TRIGGERED, REASON_NONE, order, standing(m, order))
-    enter(m, e, order)
+    tell_order(m, EVENT_ORDER_TRIGGERED, REASON_NONE, order, standing(m, order))
+    enter(m, order)
 
 
 @lean_kernel
@@ -72,19 +73,19 @@ def collect_triggered(m: Memory, number: int) -> None:
     if last == 0:
         return
     rising = book_at(instrument, BOOK_RISING)
-    while m[rising + K_LOWEST] != 0 and m[m[rising + K_LOWEST] + L_PRICE] <= last:
-        order = m[m[rising + K_LOWEST] + L_HEAD]
+    while m[rising + K_LOWEST] != 0 and m[link(m, rising + K_LOWEST) + L_PRICE] <= last:
+        order = link(m, link(m, rising + K_LOWEST) + L_HEAD)
         leave(m, order)
         push_triggered(m, order)
     falling = book_at(instrument, BOOK_FALLING)
-    while m[falling + K_HIGHEST] != 0 and m[m[falling + K_HIGHEST] + L_PRICE] >= last:
-        order = m[m[falling + K_HIGHEST] + L_HEAD]
+    while m[falling + K_HIGHEST] != 0 and m[link(m, falling + K_HIGHEST) + L_PRICE] >= last:
+        order = link(m, link(m, falling + K_HIGHEST) + L_HEAD)
         leave(m, order)
         push_triggered(m, order)
 
 
 @lean_kernel
-def trigger_next(m: Memory, e: Memory) -> None:
+def trigger_next(m: Memory) -> None:
     """Let the next triggered stop enter; a new round begins when all of the last one have, and none ends the command.
 
     The orders of a round enter in the order of their ids, whatever the price does meanwhile.
@@ -95,5 +96,5 @@ def trigger_next(m: Memory, e: Memory) -> None:
             m[H_STAGE] = STAGE_IDLE
             return
     order = pop_triggered(m)
-    tell_order(m, e, EVENT_ORDER_TRIGGERED, REASON_NONE, order, standing(m, order))
-    enter(m, e, order)
+    tell_order(m, EVENT_ORDER_TRIGGERED, REASON_NONE, order, standing(m, order))
+    enter(m, order)

@@ -5,6 +5,7 @@ one is found on the way down, so that no empty price is ever looked at.
 """
 
 from fauxchange.domain.kernels import lean_kernel
+from fauxchange.services.exchange.core.addresses import link
 from fauxchange.services.exchange.core.layout import (
     K_HEIGHT,
     K_ROOT,
@@ -44,10 +45,10 @@ def find_level(m: Memory, book: int, price: int) -> int:
     shift = m[book + K_HEIGHT] * TREE_BITS
     if price >> shift != 0:
         return 0
-    node = m[book + K_ROOT]
+    node = link(m, book + K_ROOT)
     while shift > 0 and node != 0:
         shift -= TREE_BITS
-        node = m[node + N_CHILDREN + ((price >> shift) & TREE_MASK)]
+        node = link(m, node + N_CHILDREN + ((price >> shift) & TREE_MASK))
     return node
 
 
@@ -56,16 +57,16 @@ def insert_level(m: Memory, book: int, level: int) -> int:
     """Enter a level whose price has none yet; return the level next above it, 0 if it is the highest."""
     price = m[level + L_PRICE]
     raise_tree(m, book, price)
-    node = m[book + K_ROOT]
+    node = link(m, book + K_ROOT)
     shift = (m[book + K_HEIGHT] - 1) * TREE_BITS
     higher, higher_shift = 0, 0
     while shift > 0:
         number = (price >> shift) & TREE_MASK
         above = m[node + N_BITMAP] >> (number + 1)
         if above != 0:
-            higher = m[node + N_CHILDREN + number + 1 + lowest_bit(above)]
+            higher = link(m, node + N_CHILDREN + number + 1 + lowest_bit(above))
             higher_shift = shift
-        child = m[node + N_CHILDREN + number]
+        child = link(m, node + N_CHILDREN + number)
         if child == 0:
             child = new_node(m, node)
             m[node + N_CHILDREN + number] = child
@@ -78,14 +79,14 @@ def insert_level(m: Memory, book: int, level: int) -> int:
     m[node + N_BITMAP] |= 1 << number
     m[level + L_LEAF] = node
     if above != 0:
-        return m[node + N_CHILDREN + number + 1 + lowest_bit(above)]
+        return link(m, node + N_CHILDREN + number + 1 + lowest_bit(above))
     # The lowest level below the deepest node that was passed on the left.
     while higher_shift > 0:
         higher_shift -= TREE_BITS
         if higher_shift > 0:
-            higher = m[higher + N_CHILDREN + lowest_bit(m[higher + N_BITMAP])]
+            higher = link(m, higher + N_CHILDREN + lowest_bit(m[higher + N_BITMAP]))
         else:
-            return m[higher + N_CHILDREN + lowest_bit(m[higher + N_BITMAP])]
+            return link(m, higher + N_CHILDREN + lowest_bit(m[higher + N_BITMAP]))
     return 0
 
 
@@ -96,7 +97,7 @@ def raise_tree(m: Memory, book: int, price: int) -> None:
         m[book + K_ROOT] = new_node(m, 0)
         m[book + K_HEIGHT] = 1
     while price >> (m[book + K_HEIGHT] * TREE_BITS) != 0:
-        below = m[book + K_ROOT]
+        below = link(m, book + K_ROOT)
         root = new_node(m, 0)
         if m[below + N_BITMAP] != 0:
             m[root + N_CHILDREN] = below
@@ -112,7 +113,7 @@ def raise_tree(m: Memory, book: int, price: int) -> None:
 def remove_level(m: Memory, book: int, level: int) -> None:
     """Take a level out, and the nodes that led to it alone."""
     price = m[level + L_PRICE]
-    node = m[level + L_LEAF]
+    node = link(m, level + L_LEAF)
     shift = 0
     while True:
         number = (price >> shift) & TREE_MASK
@@ -120,7 +121,7 @@ def remove_level(m: Memory, book: int, level: int) -> None:
         m[node + N_BITMAP] ^= 1 << number
         if m[node + N_BITMAP] != 0:
             return
-        parent = m[node + N_PARENT]
+        parent = link(m, node + N_PARENT)
         free_node(m, node)
         if parent == 0:
             m[book + K_ROOT] = 0

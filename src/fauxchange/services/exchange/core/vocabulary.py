@@ -47,6 +47,7 @@ class CommandKind(IntEnum):
     REPLACE_IN_PLACE = 15
     CANCEL_REPLACE = 16
     EXPIRE = 17
+    NOTE = 18
 
 
 class EventKind(IntEnum):
@@ -214,6 +215,7 @@ COMMAND_AMEND: Final = CommandKind.AMEND.value
 COMMAND_REPLACE_IN_PLACE: Final = CommandKind.REPLACE_IN_PLACE.value
 COMMAND_CANCEL_REPLACE: Final = CommandKind.CANCEL_REPLACE.value
 COMMAND_EXPIRE: Final = CommandKind.EXPIRE.value
+COMMAND_NOTE: Final = CommandKind.NOTE.value
 
 EVENT_ASSET_CREATED: Final = EventKind.ASSET_CREATED.value
 EVENT_ACCOUNT_CREATED: Final = EventKind.ACCOUNT_CREATED.value

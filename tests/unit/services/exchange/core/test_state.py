@@ -115,6 +115,20 @@ def test_prices_far_apart_are_found_in_order() -> None:
     assert levels(engine.state, 0, BOOK_ASKS)["price_ticks"].tolist() == sorted(prices)
 
 
+def test_a_note_is_counted_and_changes_nothing_else() -> None:
+    noted, other = Engine(), Engine()
+    noted.apply(stamp(setup(), first_sequence=1, ts_ns=5))
+    other.apply(stamp(setup(), first_sequence=1, ts_ns=5))
+    before = noted.state_hash()
+
+    events = noted.apply(stamp([ask.note()], first_sequence=len(setup()) + 1, ts_ns=7))
+
+    assert len(events) == 0
+    assert noted.state_hash() != before, "the sequence number and the time are part of the state"
+    other.apply(stamp([ask.expire()], first_sequence=len(setup()) + 1, ts_ns=7))
+    assert noted.state_hash() == other.state_hash(), "nothing else is"
+
+
 @pytest.mark.parametrize(("sequence", "ts_ns"), [(1, 5), (3, 5), (2, 4)])
 def test_a_command_out_of_turn_is_a_bug(sequence: int, ts_ns: int) -> None:
     engine = Engine()
