@@ -4,25 +4,43 @@ Queries are typed objects. Ranges are half-open: `start_ns <= t < end_ns`. Lists
 `next_cursor` of one page as `cursor` of the next query; it is None on the last page.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from fauxchange.domain.audit import AuditEvent
 from fauxchange.domain.market_data import CandleRecord, MarketSnapshot, Metadata, PriceFeed, SymbolRecord
+from fauxchange.domain.orders import (
+    AccountRecord,
+    FillRecord,
+    KeyRecord,
+    LedgerEntry,
+    OrderRecord,
+    TrailBlock,
+)
 from fauxchange.platform.ports import CacheRepository, DependencyHealth, ServiceDiscoveryRepository
 
 __all__ = [
+    "AccountQuery",
     "AuditQuery",
     "AuditRepository",
     "CacheRepository",
     "CandleQuery",
     "CandleRepository",
     "DataAdapter",
+    "ExchangeReadModels",
+    "FillQuery",
+    "JournalBatch",
+    "JournalRepository",
+    "KernelSnapshot",
+    "KernelSnapshotRepository",
+    "LedgerQuery",
     "MarketSnapshotRepository",
+    "OrderQuery",
     "Page",
     "PriceFeedQuery",
     "PriceFeedRepository",
+    "Projection",
     "ServiceDiscoveryRepository",
     "StateRepository",
     "SymbolQuery",
@@ -86,6 +104,210 @@ class AuditQuery:
     end_ns: int | None = None
     limit: int = 1_000
     cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountQuery:
+    """Accounts by number; with `status`, only those."""
+
+    status: int | None = None
+    limit: int = 1_000
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderQuery:
+    """Orders by order id, newest first unless `oldest_first`; times are those of creation."""
+
+    account: int | None = None
+    symbol: str | None = None
+    statuses: Sequence[int] | None = None
+    client_order_id: str | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
+    oldest_first: bool = False
+    limit: int = 100
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillQuery:
+    """Fills by (trade id, is_maker), newest first unless `oldest_first`."""
+
+    account: int | None = None
+    symbol: str | None = None
+    order_id: int | None = None
+    taker_only: bool = False
+    """With this there is one fill for each trade, which makes a list of trades."""
+    start_ns: int | None = None
+    end_ns: int | None = None
+    oldest_first: bool = False
+    limit: int = 100
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerQuery:
+    """Ledger entries of one account by event sequence, newest first unless `oldest_first`."""
+
+    account: int
+    asset: str | None = None
+    causes: Sequence[int] | None = None
+    order_id: int | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
+    oldest_first: bool = False
+    limit: int = 100
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalBatch:
+    """The commands that were made durable together; `payload` is opaque here.
+
+    Units: sequences of commands, gapless from batch to batch, from 1; hashes in lower-case hex, `hash` the SHA-256
+           over prev_hash, both sequences and the payload
+    """
+
+    first_sequence: int
+    last_sequence: int
+    payload: bytes
+    prev_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSnapshot:
+    """The kernel's state after the command `sequence`; `state_hash` is the state's own."""
+
+    sequence: int
+    ts_ns: int
+    state_hash: str
+    payload: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class Projection:
+    """What some consecutive commands change in the read models, stored all or none.
+
+    `sequence` is that of the last command; records are whole, so that storing them twice changes nothing.
+    `document` is JSON that is kept beside the sequence (stream numbers and the like).
+    """
+
+    sequence: int
+    document: Metadata
+    accounts: Sequence[AccountRecord] = ()
+    keys: Sequence[KeyRecord] = ()
+    orders: Sequence[OrderRecord] = ()
+    fills: Sequence[FillRecord] = ()
+    ledger: Sequence[LedgerEntry] = ()
+    trail: Sequence[TrailBlock] = ()
+
+
+class JournalRepository(Protocol):
+    """The exchange's journal: append-only batches, each durable (on disk) before `append` answers.
+
+    Every read checks what it reads: sequences without a gap, hashes that follow from each other.
+    """
+
+    async def append(self, first_sequence: int, last_sequence: int, payload: bytes) -> None:
+        """Store a batch durably, behind the last one.
+
+        Raises: Unavailable if it is not stored, or it is not known whether it is: `last_sequence` then tells;
+                Conflict if `first_sequence` does not follow the last stored
+        """
+        ...
+
+    def append_soon(
+        self, first_sequence: int, last_sequence: int, payload: bytes, done: Callable[[Exception | None], None]
+    ) -> None:
+        """Do what `append` does, and call `done` on the event loop with the outcome: no task and no future."""
+        ...
+
+    async def last_sequence(self) -> int:
+        """Return the sequence of the last command stored, 0 if there is none, read from the store anew.
+
+        Raises: Unavailable
+        """
+        ...
+
+    def read(self, after_sequence: int = 0) -> AsyncIterator[Sequence[JournalBatch]]:
+        """Yield the batches after a sequence (which ends a batch, or is 0), oldest first, some at a time.
+
+        Raises: DamagedJournal that names the first bad batch; Unavailable
+        """
+        ...
+
+
+class KernelSnapshotRepository(Protocol):
+    """Snapshots of the kernel's state; the newest few are kept."""
+
+    async def save(self, snapshot: KernelSnapshot) -> None:
+        """Store a snapshot durably and forget those that are too old."""
+        ...
+
+    async def newest(self, at_most: int | None = None) -> KernelSnapshot | None:
+        """Return the snapshot of the highest sequence, or the highest one up to `at_most`."""
+        ...
+
+    async def all(self) -> Sequence[tuple[int, str]]:
+        """Return sequence and state hash of every snapshot kept, oldest first."""
+        ...
+
+
+class ExchangeReadModels(Protocol):
+    """What the exchange tells of the past: projections of its journal, which can be rebuilt from it."""
+
+    async def store(self, projection: Projection) -> None:
+        """Store what a projection holds, and how far it goes, in one transaction."""
+        ...
+
+    async def position(self) -> tuple[int, Metadata]:
+        """Return the sequence and the document of the last projection stored; (0, {}) if there is none."""
+        ...
+
+    async def clear(self) -> None:
+        """Forget everything, position and trail included: a rebuild begins."""
+        ...
+
+    async def accounts(self, query: AccountQuery) -> Page[AccountRecord]:
+        """Return a page of accounts, by number."""
+        ...
+
+    async def keys(self, account: int | None = None) -> Sequence[KeyRecord]:
+        """Return all API keys, or those of one account, oldest first, revoked ones too."""
+        ...
+
+    async def order(self, order_id: int) -> OrderRecord | None:
+        """Return one order."""
+        ...
+
+    async def orders(self, query: OrderQuery) -> Page[OrderRecord]:
+        """Return a page of orders."""
+        ...
+
+    async def named_orders(self, since_ns: int) -> Sequence[OrderRecord]:
+        """Return the orders that are open, and those with a client order id that changed at or after `since_ns`.
+
+        By order id; this is what a restart goes on from.
+        """
+        ...
+
+    async def fills(self, query: FillQuery) -> Page[FillRecord]:
+        """Return a page of fills."""
+        ...
+
+    async def ledger(self, query: LedgerQuery) -> Page[LedgerEntry]:
+        """Return a page of ledger entries."""
+        ...
+
+    async def trail(self, from_sequence: int, limit: int) -> Sequence[TrailBlock]:
+        """Return up to `limit` trail blocks that end at or after a command's sequence, oldest first."""
+        ...
+
+    async def last_trail(self) -> TrailBlock | None:
+        """Return the newest trail block: the chain goes on from it."""
+        ...
 
 
 class PriceFeedRepository(Protocol):
@@ -238,6 +460,21 @@ class DataAdapter(Protocol):
     @property
     def state(self) -> StateRepository:
         """Return the repository of service state."""
+        ...
+
+    @property
+    def journal(self) -> JournalRepository:
+        """Return the exchange's journal."""
+        ...
+
+    @property
+    def kernel_snapshots(self) -> KernelSnapshotRepository:
+        """Return the repository of the kernel's snapshots."""
+        ...
+
+    @property
+    def exchange(self) -> ExchangeReadModels:
+        """Return the exchange's read models."""
         ...
 
     @property

@@ -1,7 +1,7 @@
 """Queries as every store understands them: spans, pages and cursors of ordered records, and the rules of appending.
 
-A record's position is a tuple of 64-bit integers by which its query is ordered. A page starts strictly after the
-position of the record before it (keyset paging), so rows that arrive meanwhile neither repeat nor hide others.
+A record's position is a tuple of 64-bit integers and texts by which its query is ordered. A page starts strictly after
+the position of the record before it (keyset paging), so rows that arrive meanwhile neither repeat nor hide others.
 """
 
 import base64
@@ -9,20 +9,38 @@ import binascii
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, TypeVar, cast
 
-from fauxchange.data.ports import MAX_PAGE, AuditQuery, CandleQuery, Page, PriceFeedQuery, SymbolQuery
+from fauxchange.data.ports import (
+    MAX_PAGE,
+    AccountQuery,
+    AuditQuery,
+    CandleQuery,
+    FillQuery,
+    LedgerQuery,
+    OrderQuery,
+    Page,
+    PriceFeedQuery,
+    SymbolQuery,
+)
 from fauxchange.domain.audit import AuditEvent
 from fauxchange.domain.errors import Conflict, InvalidRequest
 from fauxchange.domain.market_data import SymbolRecord
 
 Record = TypeVar("Record")
-Position = tuple[int, ...]
+Position = tuple[int | str, ...]
+Paged = AccountQuery | AuditQuery | FillQuery | LedgerQuery | OrderQuery
 
 MIN_INT64 = -(2**63)
 MAX_INT64 = 2**63 - 1
+MAX_TEXT = "\U0010ffff"
+"""Behind every text that a position holds, which are ASCII."""
+
+ORDER_KEY = ("order_id",)
+FILL_KEY = ("trade_id", "is_maker")
+LEDGER_KEY = ("event_sequence", "asset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +84,27 @@ def candle_span(query: CandleQuery) -> Span:
 def audit_span(query: AuditQuery) -> Span:
     """Return the span over positions (sequence,). Raises: InvalidRequest on a bad limit or cursor."""
     scope = f"audit {query.source} {query.type or ''}"
-    low = _decode(query.cursor, scope, 1) if query.cursor is not None else (MIN_INT64,)
-    return Span(scope, low, (MAX_INT64,), _checked_limit(query.limit), newest_first=False)
+    return _whole_span(scope, query, int, newest_first=False)
+
+
+def account_span(query: AccountQuery) -> Span:
+    """Return the span over positions (account,). Raises: InvalidRequest on a bad limit or cursor."""
+    return _whole_span(f"accounts {query.status}", query, int, newest_first=False)
+
+
+def order_span(query: OrderQuery) -> Span:
+    """Return the span over positions (order_id,). Raises: InvalidRequest on a bad limit or cursor."""
+    return _whole_span(_scope("orders", query), query, int, newest_first=not query.oldest_first)
+
+
+def fill_span(query: FillQuery) -> Span:
+    """Return the span over positions (trade_id, is_maker). Raises: InvalidRequest on a bad limit or cursor."""
+    return _whole_span(_scope("fills", query), query, int, int, newest_first=not query.oldest_first)
+
+
+def ledger_span(query: LedgerQuery) -> Span:
+    """Return the span over positions (event_sequence, asset). Raises: InvalidRequest on a bad limit or cursor."""
+    return _whole_span(_scope("ledger", query), query, int, str, newest_first=not query.oldest_first)
 
 
 def matching_symbols(records: Iterable[SymbolRecord], query: SymbolQuery) -> list[SymbolRecord]:
@@ -94,17 +131,33 @@ def check_chain(events: Iterable[AuditEvent], last_sequence: Callable[[str], int
         reached[event.source] = event.sequence
 
 
+def _scope(name: str, query: OrderQuery | FillQuery | LedgerQuery) -> str:
+    """Return everything that a query fixes, beyond where its page starts and how long it is."""
+    return f"{name} {replace(query, limit=0, cursor=None)}"
+
+
+def _whole_span(scope: str, query: Paged, *kinds: type, newest_first: bool) -> Span:
+    """Return the span over all positions made of these kinds, from the query's cursor on."""
+    low: Position = tuple(MIN_INT64 if kind is int else "" for kind in kinds)
+    high: Position = tuple(MAX_INT64 if kind is int else MAX_TEXT for kind in kinds)
+    if query.cursor is not None:
+        reached = _decode(query.cursor, scope, kinds)
+        low, high = (low, reached) if newest_first else (reached, high)
+    return Span(scope, low, high, _checked_limit(query.limit), newest_first)
+
+
 def _span(scope: str, query: PriceFeedQuery | CandleQuery, *, width: int) -> Span:
     scope = f"{scope} {'newest' if query.newest_first else 'oldest'} first"
     # A position is a time and, within it, a tail. With the greatest tail, "after" the moment before the start is
     # "at the start or later"; with the least one, "before" the end leaves out all that happened at it.
-    low, high = (MIN_INT64,) * width, (MAX_INT64,) * width
+    low: Position = (MIN_INT64,) * width
+    high: Position = (MAX_INT64,) * width
     if query.start_ns is not None:
         low = (_int64(query.start_ns - 1), *(MAX_INT64,) * (width - 1))
     if query.end_ns is not None:
         high = (_int64(query.end_ns), *(MIN_INT64,) * (width - 1))
     if query.cursor is not None:
-        reached = _decode(query.cursor, scope, width)
+        reached = _decode(query.cursor, scope, (int,) * width)
         low, high = (low, min(high, reached)) if query.newest_first else (max(low, reached), high)
     return Span(scope, low, high, _checked_limit(query.limit), query.newest_first)
 
@@ -122,20 +175,28 @@ def _int64(value: int) -> int:
 
 
 def _encode(scope: str, position: Position) -> str:
-    document = json.dumps([_digest(scope), *position], separators=(",", ":"))
+    # A truth value in a position (`is_maker`) is the number that it is in the stores.
+    parts = [int(part) if isinstance(part, bool) else part for part in position]
+    document = json.dumps([_digest(scope), *parts], separators=(",", ":"))
     return base64.urlsafe_b64encode(document.encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str, scope: str, width: int) -> Position:
+def _decode(cursor: str, scope: str, kinds: Sequence[type]) -> Position:
     try:
         document = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
         digest, *position = document
     except (binascii.Error, ValueError, TypeError, RecursionError) as exc:
         raise _not_ours() from exc
-    whole = all(type(part) is int and MIN_INT64 <= part <= MAX_INT64 for part in position)
-    if digest != _digest(scope) or len(position) != width or not whole:
+    whole = len(position) == len(kinds) and all(map(_is_part, position, kinds))
+    if digest != _digest(scope) or not whole:
         raise _not_ours()
     return tuple(position)
+
+
+def _is_part(part: object, kind: type) -> bool:
+    if kind is int:
+        return type(part) is int and MIN_INT64 <= part <= MAX_INT64
+    return isinstance(part, str) and part.isascii()
 
 
 def _digest(scope: str) -> str:

@@ -8,27 +8,48 @@ floats), times are nanoseconds since 1970, documents are JSON as it was written 
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, MetaData, Numeric, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.types import TypeEngine
 
 METADATA = MetaData()
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The version of everything on this page; it grows with each change of it."""
 
 MARKET_DATA = "market_data"
 AUDIT = "audit"
+EXCHANGE = "exchange"
+
+OPEN_ORDERS = "status IN (0, 1)"
+"""The condition of the index of open orders; a query uses it by the same words."""
 
 EXACT: Numeric[Decimal] = Numeric().with_variant(Text(), "sqlite")
 DOCUMENT = JSON().with_variant(Text(), "sqlite")
 
 
-def _key(name: str, kind: type[Text | BigInteger]) -> Column[Any]:
+def _key(name: str, kind: type[Text | BigInteger | Boolean]) -> Column[Any]:
     return Column(name, kind(), primary_key=True, autoincrement=False)
 
 
 def _value(name: str, kind: TypeEngine[Any], *, nullable: bool = False) -> Column[Any]:
     return Column(name, kind, nullable=nullable)
+
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 # Clustered by time (SQLite keeps a table without row ids in the order of its key), because it is read and deleted by
@@ -125,3 +146,133 @@ audit_events = Table(
 )
 
 schema_version = Table("schema_version", METADATA, _value("version", BigInteger()), schema=MARKET_DATA)
+
+exchange_accounts = Table(
+    "exchange_accounts",
+    METADATA,
+    _key("account", BigInteger),
+    _value("name", Text()),
+    _value("tier", BigInteger()),
+    _value("status", BigInteger()),
+    _value("created_ns", BigInteger()),
+    _value("updated_ns", BigInteger()),
+    schema=EXCHANGE,
+    sqlite_with_rowid=False,
+)
+
+exchange_keys = Table(
+    "exchange_keys",
+    METADATA,
+    _key("api_key", Text),
+    _value("account", BigInteger()),
+    _value("label", Text()),
+    _value("encrypted_secret", Text()),
+    _value("created_ns", BigInteger()),
+    _value("revoked_ns", BigInteger()),
+    schema=EXCHANGE,
+    sqlite_with_rowid=False,
+)
+
+# An order takes in a few changes, most of them soon after it came; so the table is in the order of its key, at whose
+# end these are. The open orders are few among the finished ones and have an index of their own.
+exchange_orders = Table(
+    "exchange_orders",
+    METADATA,
+    _key("order_id", BigInteger),
+    _value("account", BigInteger()),
+    _value("symbol", Text()),
+    _value("client_order_id", Text(), nullable=True),
+    _value("side", BigInteger()),
+    _value("order_type", BigInteger()),
+    _value("time_in_force", BigInteger()),
+    _value("post_only", Boolean()),
+    _value("self_trade_prevention", BigInteger()),
+    _value("price_ticks", BigInteger()),
+    _value("stop_ticks", BigInteger()),
+    _value("order_lots", BigInteger()),
+    _value("display_lots", BigInteger()),
+    _value("amount", BigInteger()),
+    _value("expires_ns", BigInteger()),
+    _value("status", BigInteger()),
+    _value("reason", BigInteger()),
+    _value("cum_lots", BigInteger()),
+    _value("leaves_lots", BigInteger()),
+    _value("cum_quote", BigInteger()),
+    _value("fee", BigInteger()),
+    _value("triggered", Boolean()),
+    _value("replaces", BigInteger()),
+    _value("created_ns", BigInteger()),
+    _value("updated_ns", BigInteger()),
+    _value("event_sequence", BigInteger()),
+    _value("fingerprint", BigInteger()),
+    _value("verdict", Text(), nullable=True),
+    Index("exchange_orders_account", "account", "order_id"),
+    _partial("exchange_orders_named", "account", "client_order_id", where="client_order_id IS NOT NULL"),
+    _partial("exchange_orders_open", "account", "order_id", where=OPEN_ORDERS),
+    _partial("exchange_orders_updated", "updated_ns", "order_id", where="client_order_id IS NOT NULL"),
+    schema=EXCHANGE,
+    sqlite_with_rowid=False,
+)
+
+exchange_fills = Table(
+    "exchange_fills",
+    METADATA,
+    _key("trade_id", BigInteger),
+    _key("is_maker", Boolean),
+    _value("order_id", BigInteger()),
+    _value("account", BigInteger()),
+    _value("symbol", Text()),
+    _value("client_order_id", Text(), nullable=True),
+    _value("side", BigInteger()),
+    _value("last_ticks", BigInteger()),
+    _value("last_lots", BigInteger()),
+    _value("fee", BigInteger()),
+    _value("ts_ns", BigInteger()),
+    _value("sequence", BigInteger()),
+    Index("exchange_fills_account", "account", "trade_id", "is_maker"),
+    Index("exchange_fills_order", "order_id", "trade_id", "is_maker"),
+    Index("exchange_fills_symbol", "symbol", "trade_id", "is_maker"),
+    schema=EXCHANGE,
+    sqlite_with_rowid=False,
+)
+
+# Clustered by account, because an account's statement is all that is read of it.
+exchange_ledger = Table(
+    "exchange_ledger",
+    METADATA,
+    _key("account", BigInteger),
+    _key("event_sequence", BigInteger),
+    _key("asset", Text),
+    _value("sequence", BigInteger()),
+    _value("ts_ns", BigInteger()),
+    _value("delta_free", BigInteger()),
+    _value("delta_held", BigInteger()),
+    _value("cause", BigInteger()),
+    _value("order_id", BigInteger()),
+    _value("free", BigInteger()),
+    _value("held", BigInteger()),
+    schema=EXCHANGE,
+    sqlite_with_rowid=False,
+)
+
+exchange_trail = Table(
+    "exchange_trail",
+    METADATA,
+    _key("first_sequence", BigInteger),
+    _value("last_sequence", BigInteger()),
+    _value("first_ns", BigInteger()),
+    _value("last_ns", BigInteger()),
+    _value("prev_hash", Text()),
+    _value("hash", Text()),
+    _value("payload", LargeBinary()),
+    schema=EXCHANGE,
+)
+
+exchange_position = Table(
+    "exchange_position",
+    METADATA,
+    _key("name", Text),
+    _value("sequence", BigInteger()),
+    _value("document", DOCUMENT),
+    schema=EXCHANGE,
+)

@@ -98,6 +98,26 @@ class ConfigurationError(FauxchangeError):
     code = "configuration_error"
 
 
+class Rejected(FauxchangeError):
+    """The venue understood the request and refuses it by its rules: an outcome, told at the edge as a failure.
+
+    `reason` is the kernel's number of the rule, `order` the stored order where there is one.
+    """
+
+    code = "rejected"
+
+    def __init__(self, message: str, *, code: str, reason: int, order: object | None = None) -> None:
+        super().__init__(message, code=code)
+        self.reason = reason
+        self.order = order
+
+
+class DamagedJournal(FauxchangeError):
+    """The journal is not what was written: it ends too early, has a gap, or a record was changed."""
+
+    code = "damaged_journal"
+
+
 class InvariantViolation(Exception):
     """A rule of the code itself was broken: a bug, not a failure."""
 

@@ -3,13 +3,15 @@
 import time
 
 from fauxchange.data.memory.cache import MemoryCache, MemoryKeyspace, WallTime
+from fauxchange.data.memory.exchange import MemoryExchange
+from fauxchange.data.memory.journal import MemoryJournal, MemoryKernelSnapshots
 from fauxchange.data.memory.market_data import MemoryCandles, MemoryPriceFeeds, MemorySnapshots, MemorySymbols
 from fauxchange.data.memory.registry import MemoryRegistry
 from fauxchange.data.memory.trail import MemoryAudit, MemoryState
 from fauxchange.platform.ports import DependencyHealth, DependencyStatus
 
 HISTORY_ROWS = 50_000
-"""How many prices, candles and snapshots of all symbols each are kept in memory (at most about 100 MB together)."""
+"""How many prices, candles, snapshots, finished orders, fills and ledger entries each are kept in memory (200 MB)."""
 CACHE_KEYS = 100_000
 
 
@@ -35,6 +37,9 @@ class MemoryDataAdapter:
         self.symbols = MemorySymbols()
         self.audit = MemoryAudit()
         self.state = MemoryState()
+        self.journal = MemoryJournal()
+        self.kernel_snapshots = MemoryKernelSnapshots()
+        self.exchange = MemoryExchange(history_rows)
         keyspace = MemoryKeyspace(wall_ns=wall_ns, max_keys=cache_keys)
         self.cache = MemoryCache(keyspace, namespace=cache_namespace, ttl_s=cache_ttl_s)
         self.discovery = MemoryRegistry(wall_ns=wall_ns, ttl_s=service_ttl_s)
@@ -48,4 +53,4 @@ class MemoryDataAdapter:
     def health(self) -> dict[str, DependencyHealth]:
         """Return `ok` for each store."""
         in_memory = DependencyHealth(DependencyStatus.OK, "in memory")
-        return {"memory": in_memory, "cache": in_memory, "registry": in_memory}
+        return {"memory": in_memory, "journal": in_memory, "cache": in_memory, "registry": in_memory}

@@ -1,7 +1,8 @@
 """Ordered records in memory, in bounded numbers."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from itertools import islice
 from typing import Generic, TypeVar
 
 from fauxchange.data.queries import Position, Span
@@ -25,6 +26,10 @@ class _Series(Generic[Record]):
                 return
         self.positions.insert(index, position)
         self.records.insert(index, record)
+
+    def find(self, position: Position) -> int | None:
+        index = bisect_left(self.positions, position)
+        return index if index < len(self.positions) and self.positions[index] == position else None
 
     def drop_first(self, count: int) -> list[Record]:
         dropped = self.records[:count]
@@ -62,9 +67,8 @@ class MemoryTable(Generic[Record]):
         series = self._series.get(key)
         if series is None:
             return None
-        index = bisect_left(series.positions, position)
-        found = index < len(series.positions) and series.positions[index] == position
-        return series.records[index] if found else None
+        index = series.find(position)
+        return None if index is None else series.records[index]
 
     def newest(self, key: Hashable) -> Record | None:
         """Return the record of the greatest position."""
@@ -81,6 +85,24 @@ class MemoryTable(Generic[Record]):
         if span.newest_first:
             return series.records[max(first, end - span.limit - 1) : end][::-1]
         return series.records[first : min(end, first + span.limit + 1)]
+
+    def select(self, key: Hashable, span: Span, matches: Callable[[Record], bool]) -> list[Record]:
+        """Return the first `limit + 1` records of a span that match."""
+        series = self._series.get(key)
+        if series is None:
+            return []
+        first = bisect_right(series.positions, span.low)
+        within = range(first, bisect_left(series.positions, span.high))
+        indexes = reversed(within) if span.newest_first else within
+        matching = (series.records[index] for index in indexes if matches(series.records[index]))
+        return list(islice(matching, span.limit + 1))
+
+    def drop(self, key: Hashable, position: Position) -> None:
+        """Drop the record at a position, if there is one."""
+        series = self._series[key]
+        index = series.find(position)
+        if index is not None:
+            del series.positions[index], series.records[index]
 
     def drop_before(self, key: Hashable, position: Position) -> list[Record]:
         """Drop the records at lesser positions than this; return them."""

@@ -34,7 +34,7 @@ class MemoryAudit:
         # The event of sequence n is at n - 1.
         trail = self._trails.get(query.source, [])
         found: list[AuditEvent] = []
-        for index in range(max(0, span.low[0]), len(trail)):
+        for index in range(max(0, int(span.low[0])), len(trail)):
             if _matches(trail[index], query):
                 found.append(trail[index])
             if len(found) > span.limit:

@@ -1,4 +1,4 @@
-"""The data adapter of embedded mode: one SQLite file, with cache and registry in memory."""
+"""The data adapter of embedded mode: SQLite files, with cache and registry in memory."""
 
 import asyncio
 import time
@@ -7,7 +7,11 @@ from pathlib import Path
 from fauxchange.data.memory.adapter import CACHE_KEYS
 from fauxchange.data.memory.cache import MemoryCache, MemoryKeyspace, WallTime
 from fauxchange.data.memory.registry import MemoryRegistry
-from fauxchange.data.sqlite.database import Open, SqliteDatabase, open_connection
+from fauxchange.data.sqlite.database import SqliteDatabase
+from fauxchange.data.sqlite.exchange import SqliteExchange
+from fauxchange.data.sqlite.files import Open, open_connection
+from fauxchange.data.sqlite.journal import JournalFile, SqliteJournal
+from fauxchange.data.sqlite.kernel_snapshots import SnapshotFile, SqliteKernelSnapshots
 from fauxchange.data.sqlite.market_data import SqliteCandles, SqlitePriceFeeds, SqliteSnapshots, SqliteSymbols
 from fauxchange.data.sqlite.trail import SqliteAudit, SqliteState
 from fauxchange.data.sqlite.writer import MAX_WAITING_ROWS, PROBE_INTERVAL_S
@@ -16,7 +20,7 @@ from fauxchange.platform.ports import DependencyHealth, DependencyStatus
 
 
 class SqliteDataAdapter:
-    """All repositories over one file.
+    """All repositories over the file at `path` and two beside it: the exchange's journal and its kernel's snapshots.
 
     Units: TTLs and `probe_interval_s` (how often a failing disk is tried) in seconds of wall time
     """
@@ -38,7 +42,11 @@ class SqliteDataAdapter:
         self._max_waiting_rows = max_waiting_rows
         self._probe_interval_s = probe_interval_s
         self._opener = opener
+        self._journal_path = path.with_name(f"{path.stem}-journal.sqlite")
+        self._snapshots_path = path.with_name(f"{path.stem}-snapshots.sqlite")
         self._database: SqliteDatabase | None = None
+        self._journal: JournalFile | None = None
+        self._snapshots: SnapshotFile | None = None
         self._changing = asyncio.Lock()
         self.price_feeds = SqlitePriceFeeds(self._connected)
         self.candles = SqliteCandles(self._connected)
@@ -46,39 +54,78 @@ class SqliteDataAdapter:
         self.symbols = SqliteSymbols(self._connected)
         self.audit = SqliteAudit(self._connected)
         self.state = SqliteState(self._connected)
+        self.journal = SqliteJournal(self._connected_journal)
+        self.kernel_snapshots = SqliteKernelSnapshots(self._connected_snapshots)
+        self.exchange = SqliteExchange(self._connected)
         keyspace = MemoryKeyspace(wall_ns=wall_ns, max_keys=cache_keys)
         self.cache = MemoryCache(keyspace, namespace=cache_namespace, ttl_s=cache_ttl_s)
         self.discovery = MemoryRegistry(wall_ns=wall_ns, ttl_s=service_ttl_s)
 
     async def connect(self) -> None:
-        """Open the file, or create it; safe to call twice.
+        """Open the files, or create them; safe to call twice.
 
-        Raises: ConfigurationError if the file cannot be used; Unavailable if another process keeps it locked
+        Raises: ConfigurationError if a file cannot be used; Unavailable if another process keeps it locked
         """
         async with self._changing:
-            if self._database is None:
-                self._database = await SqliteDatabase.open(
-                    self._path,
-                    opener=self._opener,
-                    max_waiting_rows=self._max_waiting_rows,
-                    probe_interval_s=self._probe_interval_s,
-                )
+            try:
+                await self._open()
+            except BaseException:
+                await self._close()
+                raise
 
     async def disconnect(self) -> None:
-        """Store what was accepted and close the file; safe to call twice."""
+        """Store what was accepted and close the files; safe to call twice."""
         async with self._changing:
-            database, self._database = self._database, None
-            if database is not None:
-                await database.close()
+            await self._close()
 
     def health(self) -> dict[str, DependencyHealth]:
-        """Return the state of the file and of what is in memory."""
+        """Return the state of the files and of what is in memory."""
         in_memory = DependencyHealth(DependencyStatus.OK, "in memory")
-        closed = DependencyHealth(DependencyStatus.DOWN, f"{self._path} is not open")
-        file = closed if self._database is None else self._database.health()
-        return {"sqlite": file, "cache": in_memory, "registry": in_memory}
+        return {
+            "sqlite": _closed(self._path) if self._database is None else self._database.health(),
+            "journal": _closed(self._journal_path) if self._journal is None else self._journal.health(),
+            "cache": in_memory,
+            "registry": in_memory,
+        }
+
+    async def _open(self) -> None:
+        if self._database is None:
+            self._database = await SqliteDatabase.open(
+                self._path,
+                opener=self._opener,
+                max_waiting_rows=self._max_waiting_rows,
+                probe_interval_s=self._probe_interval_s,
+            )
+        if self._journal is None:
+            self._journal = await JournalFile.open(
+                self._journal_path, opener=self._opener, probe_interval_s=self._probe_interval_s
+            )
+        if self._snapshots is None:
+            self._snapshots = await SnapshotFile.open(self._snapshots_path, opener=self._opener)
+
+    async def _close(self) -> None:
+        journal, self._journal = self._journal, None
+        snapshots, self._snapshots = self._snapshots, None
+        database, self._database = self._database, None
+        for file in (journal, snapshots, database):
+            if file is not None:
+                await file.close()
 
     def _connected(self) -> SqliteDatabase:
         if self._database is None:
             raise Unavailable(f"the database {self._path} is not open")
         return self._database
+
+    def _connected_journal(self) -> JournalFile:
+        if self._journal is None:
+            raise Unavailable(f"the journal {self._journal_path} is not open")
+        return self._journal
+
+    def _connected_snapshots(self) -> SnapshotFile:
+        if self._snapshots is None:
+            raise Unavailable(f"the database {self._snapshots_path} is not open")
+        return self._snapshots
+
+
+def _closed(path: Path) -> DependencyHealth:
+    return DependencyHealth(DependencyStatus.DOWN, f"{path} is not open")

@@ -9,32 +9,21 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy.schema import CreateTable
-
-from fauxchange.data.sqlite.statements import SqliteStatement, ddl
+from fauxchange.data.sqlite.files import BUSY_TIMEOUT_MS, Open, open_connection, preparing, use_log
+from fauxchange.data.sqlite.migrations import MIGRATIONS
+from fauxchange.data.sqlite.statements import SqliteStatement, create
 from fauxchange.data.sqlite.writer import MAX_WAITING_ROWS, PROBE_INTERVAL_S, SqliteWriter
 from fauxchange.data.tables import METADATA, SCHEMA_VERSION, schema_version
 from fauxchange.domain.errors import ConfigurationError, Unavailable
 from fauxchange.platform.ports import DependencyHealth, DependencyStatus
 
 Result = TypeVar("Result")
-Open = Callable[[Path], sqlite3.Connection]
+__all__ = ["Open", "SqliteDatabase", "open_connection"]
 
 READERS = 2
-BUSY_TIMEOUT_MS = 5_000
-
-_BROKEN = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
-
-
-def open_connection(path: Path) -> sqlite3.Connection:
-    """Open the file, which must exist, for use by one thread at a time; transactions are begun by hand."""
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
-    )
 
 
 class SqliteDatabase:
@@ -138,49 +127,34 @@ class SqliteDatabase:
 
 
 def _prepare(path: Path) -> None:
-    """Create the tables in a new file, or check that an old one is whole and of our version."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            path.touch(mode=0o600, exist_ok=False)
-        with closing(open_connection(path)) as connection:
-            connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-            _prepare_schema(path, connection)
-    except OSError as exc:
-        raise ConfigurationError(
-            f"the data folder {path.parent} cannot be used: {exc.strerror}; choose another folder or its permissions"
-        ) from exc
-    except sqlite3.DatabaseError as exc:
-        if exc.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            raise Unavailable(f"the database {path} is locked by another process") from exc
-        reason = "is damaged or no SQLite database" if exc.sqlite_errorcode & 0xFF in _BROKEN else "cannot be opened"
-        raise ConfigurationError(
-            f"{path} {reason} ({exc}); move it away to start with an empty one, restore it from a copy, "
-            "or choose another data folder"
-        ) from exc
+    """Create the tables in a new file, or check that an old one is whole and bring it up to our version."""
+    with preparing(path) as connection:
+        use_log(path, connection)
+        connection.execute("BEGIN IMMEDIATE")
+        _prepare_schema(path, connection)
+        connection.execute("COMMIT")
 
 
 def _prepare_schema(path: Path, connection: sqlite3.Connection) -> None:
-    mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-    if mode != "wal":
-        raise ConfigurationError(f"the file system of {path} has no shared memory; put the data folder on a local disk")
-    connection.execute("BEGIN IMMEDIATE")
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
         for table in METADATA.sorted_tables:
-            connection.execute(ddl(CreateTable(table)))
+            create(connection, table)
         SqliteStatement(schema_version.insert().values(version=SCHEMA_VERSION)).execute(connection)
     elif schema_version.name not in tables:
         raise ConfigurationError(f"{path} is another program's database; choose another data folder")
     else:
-        _check_version(path, connection.execute("SELECT version FROM schema_version").fetchall())
-    connection.execute("COMMIT")
+        version = _checked_version(path, connection.execute("SELECT version FROM schema_version").fetchall())
+        for step in MIGRATIONS[version - 1 :]:
+            step(connection)
+        if version < SCHEMA_VERSION:
+            SqliteStatement(schema_version.update().values(version=SCHEMA_VERSION)).execute(connection)
 
 
-def _check_version(path: Path, rows: list[tuple[int]]) -> None:
-    version = rows[0][0] if rows else None
-    if version == SCHEMA_VERSION:
-        return
+def _checked_version(path: Path, rows: list[tuple[int]]) -> int:
+    version = rows[0][0] if len(rows) == 1 else None
+    if isinstance(version, int) and 1 <= version <= SCHEMA_VERSION:
+        return version
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ConfigurationError(
             f"{path} was written by a newer version (its schema is {version}, this program knows {SCHEMA_VERSION}); "

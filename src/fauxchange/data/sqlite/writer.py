@@ -3,7 +3,8 @@
 Rules of this module:
 
 * A job is a function of the connection. It changes the file with one statement, its last; SQLite undoes a statement
-  that fails, so a job happens as a whole or not at all, without a transaction around it.
+  that fails, so a job happens as a whole or not at all, without a transaction around it. A job that needs several
+  begins and ends a transaction itself, and is not durable, so that it is in no other.
 * The sqlite3 module gives up the interpreter lock about four times for each statement, and beside a busy event loop a
   thread waits long to get it back: the loop gives the lock up and takes it again before the thread has woken. So a job
   is one statement of many rows, never many statements of one row (`executemany` is many), and only durable jobs, which

@@ -86,14 +86,18 @@ async def test_new_file_and_its_folder_are_made_and_are_private(tmp_path: Path) 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_path_with_characters_of_addresses_is_one_file(tmp_path: Path) -> None:
+async def test_path_with_characters_of_addresses_names_the_files(tmp_path: Path) -> None:
     path = tmp_path / "50% of #1?.db"
 
     adapter = await open_data_adapter(path)
     await adapter.state.save("it", {"n": 1})
     await adapter.disconnect()
 
-    assert names(tmp_path) == [path.name]
+    assert sorted(names(tmp_path)) == [
+        "50% of #1?-journal.sqlite",
+        "50% of #1?-snapshots.sqlite",
+        path.name,
+    ]
 
 
 async def test_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""The exchange's journal and the kernel's snapshots in memory: they last as long as the process."""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Callable, Sequence
+from operator import attrgetter
+
+from fauxchange.data.journal import GENESIS, READ_BYTES, SNAPSHOTS_KEPT, Head, check_batch, ends_too_early, next_batch
+from fauxchange.data.ports import JournalBatch, KernelSnapshot
+from fauxchange.domain.errors import Conflict
+
+_NAME = "in memory"
+
+
+class MemoryJournal:
+    """Append-only batches, kept whole: a journal with its head cut off cannot be replayed."""
+
+    def __init__(self) -> None:
+        self._batches: list[JournalBatch] = []
+        self._head = GENESIS
+
+    async def append(self, first_sequence: int, last_sequence: int, payload: bytes) -> None:
+        """Keep a batch behind the last one."""
+        self._keep(first_sequence, last_sequence, payload)
+
+    def append_soon(
+        self, first_sequence: int, last_sequence: int, payload: bytes, done: Callable[[Exception | None], None]
+    ) -> None:
+        """Keep a batch behind the last one, and call `done` on the event loop with the outcome."""
+        failure: Exception | None = None
+        try:
+            self._keep(first_sequence, last_sequence, payload)
+        except Conflict as exc:
+            failure = exc
+        asyncio.get_running_loop().call_soon(done, failure)
+
+    async def last_sequence(self) -> int:
+        """Return the sequence of the last command kept, 0 if there is none."""
+        return self._head.sequence
+
+    async def read(self, after_sequence: int = 0) -> AsyncIterator[Sequence[JournalBatch]]:
+        """Yield the batches after a sequence, oldest first, some at a time."""
+        index, head = 0, GENESIS
+        if after_sequence:
+            index = bisect_left(self._batches, after_sequence, key=attrgetter("last_sequence")) + 1
+            if index > len(self._batches) or self._batches[index - 1].last_sequence != after_sequence:
+                before = self._batches[index - 2].last_sequence if index > 1 else 0
+                raise ends_too_early(_NAME, before, after_sequence)
+            head = Head(after_sequence, self._batches[index - 1].hash)
+        while index < len(self._batches):
+            chunk: list[JournalBatch] = []
+            size = 0
+            while index < len(self._batches) and size < READ_BYTES:
+                batch = self._batches[index]
+                head = check_batch(_NAME, head, batch)
+                chunk.append(batch)
+                size += len(batch.payload)
+                index += 1
+            yield chunk
+
+    def _keep(self, first_sequence: int, last_sequence: int, payload: bytes) -> None:
+        batch = next_batch(self._head, first_sequence, last_sequence, payload)
+        self._batches.append(batch)
+        self._head = Head(batch.last_sequence, batch.hash)
+
+
+class MemoryKernelSnapshots:
+    """The newest few snapshots of the kernel's state."""
+
+    def __init__(self) -> None:
+        self._snapshots: dict[int, KernelSnapshot] = {}
+
+    async def save(self, snapshot: KernelSnapshot) -> None:
+        """Keep a snapshot and forget those that are too old."""
+        self._snapshots[snapshot.sequence] = snapshot
+        for sequence in sorted(self._snapshots)[:-SNAPSHOTS_KEPT]:
+            del self._snapshots[sequence]
+
+    async def newest(self, at_most: int | None = None) -> KernelSnapshot | None:
+        """Return the snapshot of the highest sequence, or the highest one up to `at_most`."""
+        fitting = [sequence for sequence in self._snapshots if at_most is None or sequence <= at_most]
+        return self._snapshots[max(fitting)] if fitting else None
+
+    async def all(self) -> Sequence[tuple[int, str]]:
+        """Return sequence and state hash of every snapshot kept, oldest first."""
+        return [(sequence, self._snapshots[sequence].state_hash) for sequence in sorted(self._snapshots)]

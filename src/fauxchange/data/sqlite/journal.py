@@ -1,0 +1,126 @@
+"""The exchange's journal in a SQLite file of its own: appended to by one thread, read by another."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from fauxchange.data.ports import JournalBatch
+from fauxchange.data.sqlite.files import BUSY_TIMEOUT_MS, Open, open_connection
+from fauxchange.data.sqlite.journal_file import prepare_journal, read_place, read_some
+from fauxchange.data.sqlite.journal_writer import JournalWriter
+from fauxchange.data.sqlite.writer import PROBE_INTERVAL_S
+from fauxchange.domain.errors import Unavailable
+from fauxchange.platform.ports import DependencyHealth, DependencyStatus
+
+Result = TypeVar("Result")
+
+
+class JournalFile:
+    """A connected journal. Make one with `open`, in the event loop that will use it."""
+
+    def __init__(self, path: Path, opener: Open, *, probe_interval_s: float) -> None:
+        self._path = path
+        self._opener = opener
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="fauxchange-journal-reader")
+        self.writer = JournalWriter(path, opener, probe_interval_s=probe_interval_s)
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, opener: Open = open_connection, probe_interval_s: float = PROBE_INTERVAL_S
+    ) -> "JournalFile":
+        """Create the file or check that it is a journal, then start the threads.
+
+        Raises: ConfigurationError if it cannot be used as it is; Unavailable if another process keeps it locked
+        """
+        await asyncio.to_thread(prepare_journal, path, opener=opener)
+        return cls(path, opener, probe_interval_s=probe_interval_s)
+
+    async def read(self, after_sequence: int) -> AsyncIterator[Sequence[JournalBatch]]:
+        """Yield the batches after a sequence, oldest first, some at a time.
+
+        Raises: DamagedJournal, Unavailable
+        """
+        connection = await self._call(self._open_reader)
+        try:
+            head = await self._call(partial(read_place, self._path, connection, after_sequence))
+            while True:
+                batches, head = await self._call(partial(read_some, self._path, connection, head))
+                if not batches:
+                    return
+                yield batches
+        finally:
+            # In its thread, behind a piece that may still be read there; nobody needs to wait for it.
+            self._reader.submit(connection.close)
+
+    def health(self) -> DependencyHealth:
+        """Return `down` while appends fail."""
+        if self.writer.problem is not None:
+            return DependencyHealth(DependencyStatus.DOWN, f"{self._path}: {self.writer.problem}")
+        return DependencyHealth(DependencyStatus.OK)
+
+    async def close(self) -> None:
+        """Finish what was accepted, empty the log into the file and close it."""
+        await asyncio.to_thread(self._reader.shutdown)
+        await self.writer.close()
+
+    async def _call(self, work: Callable[[], Result]) -> Result:
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._reader, work)
+        except RuntimeError as exc:
+            raise Unavailable(f"the journal {self._path} is closed", retryable=False) from exc
+        return await running
+
+    def _open_reader(self) -> sqlite3.Connection:
+        try:
+            connection = self._opener(self._path)
+            connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+            connection.execute("PRAGMA query_only=ON")
+        except sqlite3.Error as exc:
+            raise Unavailable(f"the journal {self._path} cannot be read: {exc}") from exc
+        return connection
+
+
+class SqliteJournal:
+    """The journal as a repository, over whichever file is connected."""
+
+    def __init__(self, connected: Callable[[], JournalFile]) -> None:
+        self._connected = connected
+
+    async def append(self, first_sequence: int, last_sequence: int, payload: bytes) -> None:
+        """Store a batch durably, behind the last one."""
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(failure: Exception | None) -> None:
+            if stored.cancelled():
+                return
+            if failure is None:
+                stored.set_result(None)
+            else:
+                stored.set_exception(failure)
+
+        self._connected().writer.append_soon(first_sequence, last_sequence, payload, done)
+        await stored
+
+    def append_soon(
+        self, first_sequence: int, last_sequence: int, payload: bytes, done: Callable[[Exception | None], None]
+    ) -> None:
+        """Do what `append` does, and call `done` on the event loop with the outcome."""
+        try:
+            writer = self._connected().writer
+        except Unavailable as exc:
+            asyncio.get_running_loop().call_soon(done, exc)
+        else:
+            writer.append_soon(first_sequence, last_sequence, payload, done)
+
+    async def last_sequence(self) -> int:
+        """Return the sequence of the last command stored, read from the file anew."""
+        return await self._connected().writer.last_sequence()
+
+    async def read(self, after_sequence: int = 0) -> AsyncIterator[Sequence[JournalBatch]]:
+        """Yield the batches after a sequence, oldest first, some at a time."""
+        async for batches in self._connected().read(after_sequence):
+            yield batches
