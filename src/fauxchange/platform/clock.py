@@ -121,6 +121,12 @@ class WallClock:
         """Change nothing: the system's time waits for nobody."""
         yield
 
+    def hold(self) -> None:
+        """Change nothing: the system's time waits for nobody."""
+
+    def release(self) -> None:
+        """Change nothing: the system's time waits for nobody."""
+
     @contextmanager
     def idle(self) -> Iterator[None]:
         """Change nothing: the system's time waits for nobody."""
@@ -244,6 +250,16 @@ class VirtualClock:
             if not self._holders[holder]:
                 del self._holders[holder]
             self._schedule()
+
+    def hold(self) -> None:
+        """Hold venue time still until as many `release` calls; no task is noted as the holder."""
+        self._holds += 1
+
+    def release(self) -> None:
+        """End one `hold`. Raises: InvariantViolation if there is none."""
+        check(self._holds > 0, "a clock is released as often as it was held")
+        self._holds -= 1
+        self._schedule()
 
     @contextmanager
     def idle(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ the process.
 import asyncio
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import msgspec
@@ -23,6 +24,7 @@ from fauxchange.domain.errors import (
     InvariantViolation,
     NotFound,
     RateLimited,
+    Rejected,
     Unauthenticated,
     Unavailable,
 )
@@ -96,6 +98,7 @@ EDGE_STATUS: dict[type[FauxchangeError], EdgeStatus] = {
     PayloadTooLarge: EdgeStatus(413, grpc.StatusCode.INVALID_ARGUMENT, "Payload too large"),
     UriTooLong: EdgeStatus(414, grpc.StatusCode.INVALID_ARGUMENT, "URI too long"),
     UnsupportedMediaType: EdgeStatus(415, grpc.StatusCode.INVALID_ARGUMENT, "Unsupported media type"),
+    Rejected: EdgeStatus(422, grpc.StatusCode.FAILED_PRECONDITION, "Rejected"),
     RateLimited: EdgeStatus(429, grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many requests"),
     HeadersTooLarge: EdgeStatus(431, grpc.StatusCode.INVALID_ARGUMENT, "Headers too large"),
     Unavailable: EdgeStatus(503, grpc.StatusCode.UNAVAILABLE, "Unavailable"),
@@ -125,6 +128,15 @@ class ProblemDocument(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
     """What else is known, such as the ids involved."""
 
 
+class RejectionDocument(ProblemDocument, kw_only=True, frozen=True, omit_defaults=True):
+    """What an HTTP caller is told when the venue's rules refuse a request: a problem with the rule that did it."""
+
+    reason: int
+    """The rule's number."""
+    order: Any = None
+    """The refused order as it is stored, or the order that the request was about, where there is one."""
+
+
 def edge_status(failure: BaseException) -> EdgeStatus:
     """Return how `failure` is called at the edges; what no one foresaw is `INTERNAL`."""
     for kind in type(failure).__mro__:
@@ -150,17 +162,20 @@ def answerable(exc: BaseException) -> FauxchangeError:
 def problem_document(failure: FauxchangeError, *, request_id: str, instance: str | None = None) -> ProblemDocument:
     """Return the problem document of a failure that `answerable` has let through."""
     status = edge_status(failure)
-    return ProblemDocument(
-        type=PROBLEM_TYPE_PREFIX + failure.code,
-        title=status.title,
-        status=status.http,
-        detail=failure.message,
-        code=failure.code,
-        request_id=request_id,
-        field=failure.field,
-        instance=instance,
-        details=failure.details or None,
-    )
+    members: dict[str, Any] = {
+        "type": PROBLEM_TYPE_PREFIX + failure.code,
+        "title": status.title,
+        "status": status.http,
+        "detail": failure.message,
+        "code": failure.code,
+        "request_id": request_id,
+        "field": failure.field,
+        "instance": instance,
+        "details": failure.details or None,
+    }
+    if isinstance(failure, Rejected):
+        return RejectionDocument(**members, reason=failure.reason, order=failure.order)
+    return ProblemDocument(**members)
 
 
 def problem_bytes(document: ProblemDocument) -> bytes:
@@ -184,13 +199,15 @@ def problem_headers(failure: FauxchangeError) -> dict[str, str]:
 
 
 def trailing_metadata(failure: FauxchangeError) -> tuple[tuple[str, str], ...]:
-    """Return the gRPC trailing metadata that belongs to the status: the code, and the field where there is one.
+    """Return the gRPC trailing metadata that belongs to the status: the code, the field or reason where there is one.
 
     Units: fx-retry-after-ms in whole milliseconds, rounded up
     """
     pairs = [("fx-code", failure.code)]
     if failure.field is not None and failure.field.isascii() and failure.field.isprintable():
         pairs.append(("fx-field", failure.field))
+    if isinstance(failure, Rejected):
+        pairs.append(("fx-reason", str(failure.reason)))
     if failure.retry_after_s is not None:
         pairs.append(("fx-retry-after-ms", str(max(0, math.ceil(failure.retry_after_s * 1_000)))))
     return tuple(pairs)

@@ -28,6 +28,14 @@ class Clock(Protocol):
         """Hold virtual time still while the block runs (no effect on the wall clock)."""
         ...
 
+    def hold(self) -> None:
+        """Hold virtual time still until as many `release` calls: for work that no task carries (callbacks)."""
+        ...
+
+    def release(self) -> None:
+        """End one `hold`."""
+        ...
+
     def idle(self) -> AbstractContextManager[None]:
         """Let virtual time go on while a task that the clock has woken waits for something else than the clock."""
         ...

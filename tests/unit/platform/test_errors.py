@@ -15,6 +15,7 @@ from fauxchange.domain.errors import (
     InvariantViolation,
     NotFound,
     RateLimited,
+    Rejected,
     Unauthenticated,
     Unavailable,
 )
@@ -46,6 +47,7 @@ def captured_log():
         (NotFound("x"), 404, grpc.StatusCode.NOT_FOUND),
         (Conflict("x"), 409, grpc.StatusCode.ALREADY_EXISTS),
         (PayloadTooLarge("x"), 413, grpc.StatusCode.INVALID_ARGUMENT),
+        (Rejected("x", code="overflow", reason=402), 422, grpc.StatusCode.FAILED_PRECONDITION),
         (RateLimited("x"), 429, grpc.StatusCode.RESOURCE_EXHAUSTED),
         (Unavailable("x"), 503, grpc.StatusCode.UNAVAILABLE),
         (DeadlineExceeded("x"), 504, grpc.StatusCode.DEADLINE_EXCEEDED),
@@ -130,6 +132,22 @@ def test_the_trailing_metadata_carries_code_field_and_when_to_come_back():
     metadata = trailing_metadata(failure)
 
     assert metadata == (("fx-code", "rate_limited"), ("fx-field", "symbol"), ("fx-retry-after-ms", "11"))
+
+
+def test_a_rejection_says_its_reason_and_the_order_that_it_is_about():
+    failure = Rejected("too little", code="insufficient_funds", reason=401, order={"order_id": "17"})
+
+    document = msgspec.json.decode(problem_bytes(problem_document(answerable(failure), request_id="r-1")))
+
+    assert (document["status"], document["title"], document["code"]) == (422, "Rejected", "insufficient_funds")
+    assert (document["reason"], document["order"]) == (401, {"order_id": "17"})
+    assert trailing_metadata(failure) == (("fx-code", "insufficient_funds"), ("fx-reason", "401"))
+
+
+def test_a_rejection_without_an_order_has_none():
+    document = problem_document(Rejected("too large", code="overflow", reason=402), request_id="r-1")
+
+    assert "order" not in msgspec.json.decode(problem_bytes(document))
 
 
 def test_a_field_that_metadata_cannot_carry_is_left_out():

@@ -207,6 +207,7 @@ async def test_a_handler_sees_the_callers_trace():
     [
         ("/api/v1/prices/BTC-USD?limit=x", "invalid_request", "limit"),
         ("/api/v1/prices/BTC-USD?limit=0", "invalid_request", "limit"),
+        ("/api/v1/prices/BTC-USD?limit=null", "invalid_request", "limit"),
         ("/api/v1/prices/BTC-USD?from=" + "x" * 21, "invalid_request", "from"),
         ("/api/v1/prices/BTC-USD?limti=3", "unknown_parameter", "limti"),
         ("/api/v1/prices/BTC-USD?limit=3&limit=4", "repeated_parameter", "limit"),

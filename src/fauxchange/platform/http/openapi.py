@@ -22,12 +22,35 @@ from fauxchange.platform.http.middleware import ENCODED_SLASH
 from fauxchange.platform.http.problems import problem_title
 
 Document = dict[str, Any]
+Security = list[dict[str, list[str]]]
 
 _METHODS = ("get", "post", "put", "patch", "delete")
 _OF_EVERY_ROUTE = (400, 405, 414, 431, 500, 503)
 _WITH_PATH_PARAMETERS = (404,)
 _WITH_BODY = (408, 413, 415)
 _SECURED = (401, 403)
+
+ADMIN_SECURITY: Security = [{"adminKey": []}]
+"""What an operation passes as `security=` that wants the admin key."""
+SIGNED_SECURITY: Security = [{"fxKey": [], "fxTimestamp": [], "fxSignature": []}]
+"""What an operation passes as `security=` that wants to be signed; see the documentation of the exchange."""
+_SCHEMES = {
+    "adminKey": SecurityScheme(type="http", scheme="bearer", description="The admin key."),
+    "fxKey": SecurityScheme(type="apiKey", name="FX-Key", security_scheme_in="header", description="The API key."),
+    "fxTimestamp": SecurityScheme(
+        type="apiKey",
+        name="FX-Timestamp",
+        security_scheme_in="header",
+        description="When the request was signed, in milliseconds since 1970; good for `FX-Window` (5000) of them.",
+    ),
+    "fxSignature": SecurityScheme(
+        type="apiKey",
+        name="FX-Signature",
+        security_scheme_in="header",
+        description="Lower-case hex HMAC-SHA256, keyed with the secret, of timestamp, `FX-Nonce` (if there is one), "
+        "method, path?query and body.",
+    ),
+}
 
 
 def openapi_document(
@@ -48,7 +71,7 @@ def openapi_document(
         description=description,
         use_handler_docstrings=True,
         components=Components(
-            security_schemes={bearer: SecurityScheme(type="http", scheme="bearer")} if bearer is not None else None
+            security_schemes={bearer: SecurityScheme(type="http", scheme="bearer")} if bearer else {**_SCHEMES}
         ),
         security=[{bearer: []}] if bearer is not None else None,
     )
@@ -60,6 +83,7 @@ def openapi_document(
             if method in item:
                 _complete(item[method], secured=bearer is not None)
     components = document.setdefault("components", {})
+    _drop_unused_schemes(document)
     _, schemas = msgspec.json.schema_components([ProblemDocument], ref_template="#/components/schemas/{name}")
     components.setdefault("schemas", {}).update(schemas)
     for name in _strict_structs(app) & components["schemas"].keys():
@@ -73,6 +97,8 @@ class OperationRules:
 
     query: frozenset[str] = frozenset()
     repeatable: frozenset[str] = frozenset()
+    texts: frozenset[str] = frozenset()
+    """The parameters that take any text, and so the word `null`."""
     media_types: frozenset[str] = frozenset()
 
 
@@ -111,7 +137,7 @@ def _check_query(rules: OperationRules, query: bytes) -> None:
     if not query:
         return
     seen = set()
-    for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name not in rules.query:
             known = f"those are {', '.join(sorted(rules.query))}" if rules.query else "there are none"
             raise InvalidRequest(
@@ -119,6 +145,9 @@ def _check_query(rules: OperationRules, query: bytes) -> None:
             )
         if name in seen and name not in rules.repeatable:
             raise InvalidRequest(f"{name} is given more than once", code="repeated_parameter", field=name)
+        # The framework would take it for a parameter that is not there.
+        if value.lower() == "null" and name not in rules.texts:
+            raise InvalidRequest(f"{name} cannot be null; leave it out", field=name)
         seen.add(name)
 
 
@@ -139,12 +168,21 @@ def _rules(operation: Mapping[str, Any]) -> OperationRules:
     return OperationRules(
         query=frozenset(parameter["name"] for parameter in parameters),
         repeatable=frozenset(parameter["name"] for parameter in parameters if _is_list(parameter["schema"])),
+        texts=frozenset(parameter["name"] for parameter in parameters if _is_text(parameter["schema"])),
         media_types=frozenset(operation.get("requestBody", {}).get("content", ())),
     )
 
 
 def _is_list(schema: Mapping[str, Any]) -> bool:
     return schema.get("type") == "array" or any(_is_list(option) for option in schema.get("oneOf", ()))
+
+
+def _is_text(schema: Mapping[str, Any]) -> bool:
+    if schema.get("type") == "array":
+        return _is_text(schema.get("items", {}))
+    return (schema.get("type") == "string" and "enum" not in schema) or any(
+        _is_text(option) for option in schema.get("oneOf", ())
+    )
 
 
 def _strict_structs(app: Litestar) -> set[str]:
@@ -171,6 +209,17 @@ def _strict_structs(app: Litestar) -> set[str]:
         waiting += [part for part in inner if isinstance(part, msgspec.inspect.Type)]
         waiting += [*getattr(info, "types", ()), *getattr(info, "item_types", ())]
     return names
+
+
+def _drop_unused_schemes(document: Document) -> None:
+    """Leave those security schemes that something asks for."""
+    operations = [item[method] for item in document["paths"].values() for method in _METHODS if method in item]
+    wanted = {
+        name for part in (document, *operations) for alternative in part.get("security") or () for name in alternative
+    }
+    schemes = document["components"].pop("securitySchemes", {})
+    if kept := {name: scheme for name, scheme in schemes.items() if name in wanted}:
+        document["components"]["securitySchemes"] = kept
 
 
 def _complete(operation: Document, *, secured: bool) -> None:

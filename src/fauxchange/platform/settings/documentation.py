@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fauxchange.domain.errors import ConfigurationError
-from fauxchange.platform.settings.model import DECLARED, Declared
+from fauxchange.platform.settings.declaring import DECLARED, Declared
 from fauxchange.platform.settings.sources import read_env_file, validated
 
 _GROUPS = {
@@ -15,6 +15,7 @@ _GROUPS = {
     "SERVICE_DISCOVERY_NAMESPACE": "Registry of services",
     "SEED": "Venue time and chance",
     "DEFAULT_SYMBOLS": "Market data",
+    "EXCHANGE_SYMBOLS": "Exchange",
     "SNAPSHOT_INTERVAL": "History",
     "RESUME_BUFFER": "Streams",
     "TEST_POSTGRES_URL": "Tests",

@@ -5,35 +5,64 @@ they are written in `.env`, and take the same way through validation as a value 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from fauxchange import __version__
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.intervals import INTERVALS_NS
-from fauxchange.domain.times import NS_PER_S, parse_duration, parse_time
+from fauxchange.domain.times import NS_PER_MS, NS_PER_S, format_duration, parse_time
+from fauxchange.platform.settings.declaring import (
+    LATER,
+    REDIS_URL,
+    SQL_URL,
+    by_symbol,
+    choice,
+    count,
+    duration,
+    flag,
+    limit_by_symbol,
+    port,
+    setting,
+    text,
+)
 from fauxchange.platform.settings.values import (
+    AmountBySymbol,
+    BandBySymbol,
+    CountBySymbol,
+    DecimalByAsset,
     DecimalBySymbol,
+    DecimalByTier,
+    DecimalsByAsset,
     DurationNs,
     FolderOrFile,
+    ImportPaths,
     IntervalNs,
+    LevelsBySymbol,
     Lower,
+    MaybeSymbols,
     MomentNs,
     OptionalFile,
+    Positive,
+    PositiveBySymbol,
     PostgresUrl,
     Pushes,
     RedisUrl,
     Replays,
     Secret,
     Speed,
+    StyleBySymbol,
     Symbols,
     for_symbol,
+    read_amounts,
+    read_counts,
     read_decimals,
+    read_positives,
+    read_styles,
     url_secrets,
 )
 
@@ -47,82 +76,18 @@ LogFormat = Annotated[Literal["json", "console"], Lower]
 LATEST_START_NS = parse_time("2200-01-01T00:00:00Z")
 """A century before 64 bits of nanoseconds are over."""
 
-_MAP = "pairs such as BTC/USD=1.5,default=2 with positive numbers"
-_MAP_UNIT = "symbol=number, comma-separated; entries add to the defaults, `default` is for all other symbols"
-_LATER = "(takes effect with the real stores)"
-_PORT = "a port from 0 to 65535 (0 takes any free one)"
-_SQL_URL = "a URL such as postgresql://user:password@host:5432/database?sslmode=require"
-_REDIS_URL = "a URL such as redis://user:password@host:6379/0"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declared:
-    """What is said of a variable: in the documentation, and to whoever gives it a bad value.
-
-    `shown` tells the default in words where no fixed text can.
-    """
-
-    name: str
-    default: str
-    description: str
-    expected: str
-    unit: str
-    shown: str | None
-
-    @property
-    def secret(self) -> bool:
-        """Whether its value must never be shown."""
-        return self.unit in {"secret", "URL"}
-
-
-DECLARED: dict[str, Declared] = {}
-"""Every variable by name, in the order of the fields of `Settings`, whose declarations fill it."""
-
-
-def _setting(
-    name: str, default: str, description: str, *, expected: str, unit: str, shown: str | None = None, **field: Any
-) -> Any:
-    DECLARED[name] = Declared(
-        name=name,
-        default=default,
-        description=description,
-        expected=expected,
-        unit=unit,
-        shown=shown,
-    )
-    if "default_factory" not in field:
-        field["default"] = default
-    return Field(alias=name, **field)
-
-
-def _duration(name: str, default: str, description: str, least: str, most: str) -> Any:
-    expected = f"a duration such as 300s or 1m, from {least} to {most}"
-    low, high = parse_duration(least), parse_duration(most)
-    return _setting(name, default, description, expected=expected, unit="duration", ge=low, le=high)
-
-
-def _count(name: str, default: str, description: str, least: int, most: int, unit: str, **field: Any) -> Any:
-    expected = f"a whole number from {least} to {most}"
-    return _setting(name, default, description, expected=expected, unit=unit, ge=least, le=most, **field)
-
-
-def _choice(name: str, default: str, description: str, *choices: str, shown: str | None = None) -> Any:
-    expected, unit = f"one of {', '.join(choices)}", "|".join(choices)
-    return _setting(name, default, description, expected=expected, unit=unit, shown=shown)
-
-
-def _flag(name: str, default: str, description: str) -> Any:
-    return _setting(name, default, description, expected="true or false", unit="true|false")
-
-
-def _port(name: str, default: str, description: str, shown: str | None = None, **field: Any) -> Any:
-    return _setting(name, default, description, expected=_PORT, unit="port", shown=shown, ge=0, le=65535, **field)
-
-
-def _text(name: str, default: str, description: str, shown: str | None = None) -> Any:
-    return _setting(name, default, description, expected="some text", unit="text", shown=shown, min_length=1)
-
-
+_COUNTS = "pairs such as BTC/USD=5,default=3 with whole numbers, or one number for all"
+_NUMBERS = "pairs such as BTC/USD=1.5,default=2 with positive numbers, or one number for all"
+_TIERS = "pairs such as 0=10,1=8 with tiers from 0 to 15 and fees from 0 to 1000, tier 0 among them"
+_TIERS_UNIT = "tier=basis points, comma-separated; a tier that is not named has the fee of the one below it"
+_MAPS: Mapping[str, Callable[[object], Mapping[str, Any]]] = {
+    **dict.fromkeys(("initial_prices", "tick_sizes", "lot_sizes", "spread_bps"), read_decimals),
+    **dict.fromkeys(("house_level_spacing_bps", "house_best_notional", "house_level_growth"), read_positives),
+    **dict.fromkeys(("min_notional", "max_notional", "max_quantity"), read_amounts),
+    **dict.fromkeys(("price_band_bps", "max_open_orders", "house_levels"), read_counts),
+    "house_liquidity": read_styles,
+}
+"""The maps of symbols, to whose defaults entries are added, and what reads them."""
 _POOLS = {"max_idle_connections": "max_connections", "redis_min_idle_conns": "redis_pool_size"}
 
 
@@ -145,16 +110,16 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     # Service
-    service_name: str = _text(
+    service_name: str = text(
         "SERVICE_NAME",
         "fauxchange",
         "Name of this process in logs, metrics and the registry",
         shown="the service's registered name, or fauxchange for all in one process",
     )
-    service_version: str = _text(
+    service_version: str = text(
         "SERVICE_VERSION", __version__, "Version told in logs and metrics", shown="the package's version"
     )
-    environment: Environment = _choice(
+    environment: Environment = choice(
         "ENVIRONMENT",
         "development",
         "Where this runs; `production` refuses example passwords",
@@ -163,10 +128,10 @@ class Settings(BaseSettings):
         "staging",
         "production",
     )
-    log_level: LogLevel = _choice(
+    log_level: LogLevel = choice(
         "LOG_LEVEL", "info", "Least severe events that are logged", "debug", "info", "warning", "error", "critical"
     )
-    log_format: LogFormat = _choice(
+    log_format: LogFormat = choice(
         "LOG_FORMAT",
         "json",
         "One JSON object per line, or lines for reading",
@@ -174,23 +139,23 @@ class Settings(BaseSettings):
         "console",
         shown="json; console where the command line finds a terminal",
     )
-    shutdown_timeout_ns: DurationNs = _duration(
+    shutdown_timeout_ns: DurationNs = duration(
         "SHUTDOWN_TIMEOUT", "10s", "Time in which a graceful stop must be over", "100ms", "10m"
     )
 
     # Listeners
-    http_host: str = _text("HTTP_HOST", "127.0.0.1", "Address that REST and WebSocket listen on")
-    http_port: int = _port(
+    http_host: str = text("HTTP_HOST", "127.0.0.1", "Address that REST and WebSocket listen on")
+    http_port: int = port(
         "HTTP_PORT", "8080", "Port of REST and WebSocket", shown="8080 for `up`; `serve` takes the service's own"
     )
-    grpc_host: str = _text("GRPC_HOST", "127.0.0.1", "Address that gRPC listens on")
-    grpc_port: int = _port("GRPC_PORT", "9080", "Port of gRPC", shown="9080 for `up`; `serve` takes the service's own")
-    audit_enabled: bool = _flag("AUDIT_ENABLED", "true", "Whether the audit API listens at all")
-    audit_host: str = _text("AUDIT_HOST", "127.0.0.1", "Address that the audit API listens on")
-    audit_port: int = _port(
+    grpc_host: str = text("GRPC_HOST", "127.0.0.1", "Address that gRPC listens on")
+    grpc_port: int = port("GRPC_PORT", "9080", "Port of gRPC", shown="9080 for `up`; `serve` takes the service's own")
+    audit_enabled: bool = flag("AUDIT_ENABLED", "true", "Whether the audit API listens at all")
+    audit_host: str = text("AUDIT_HOST", "127.0.0.1", "Address that the audit API listens on")
+    audit_port: int = port(
         "AUDIT_PORT", "", "Port of the audit API", shown="HTTP_PORT + 100", default_factory=_audit_port
     )
-    audit_key: Secret = _setting(
+    audit_key: Secret = setting(
         "AUDIT_KEY",
         "",
         "Key of the audit API",
@@ -200,80 +165,78 @@ class Settings(BaseSettings):
     )
 
     # Data folder and stores
-    data_dir: FolderOrFile = _setting(
+    data_dir: FolderOrFile = setting(
         "DATA_DIR", ".fauxchange", "Folder of the database, the keys and ready.json", expected="a folder", unit="folder"
     )
-    store: Store = _choice(
+    store: Store = choice(
         "STORE",
         "sqlite",
         "Where the embedded process keeps its history while POSTGRES_URL is unset",
         "sqlite",
         "memory",
     )
-    postgres_url: PostgresUrl = _setting(
-        "POSTGRES_URL", "", f"PostgreSQL to keep history in {_LATER}", expected=_SQL_URL, unit="URL", shown="none"
+    postgres_url: PostgresUrl = setting(
+        "POSTGRES_URL", "", f"PostgreSQL to keep history in {LATER}", expected=SQL_URL, unit="URL", shown="none"
     )
-    max_connections: int = _count(
-        "MAX_CONNECTIONS", "25", f"Most connections to PostgreSQL {_LATER}", 1, 1_000, "connections"
+    max_connections: int = count(
+        "MAX_CONNECTIONS", "25", f"Most connections to PostgreSQL {LATER}", 1, 1_000, "connections"
     )
-    max_idle_connections: int = _count(
+    max_idle_connections: int = count(
         "MAX_IDLE_CONNECTIONS",
         "10",
-        f"Connections to PostgreSQL kept open idle {_LATER}",
+        f"Connections to PostgreSQL kept open idle {LATER}",
         0,
         1_000,
         "connections",
         default_factory=_at_most("max_connections", 10),
     )
-    connection_max_lifetime_ns: DurationNs = _duration(
-        "CONNECTION_MAX_LIFETIME", "300s", f"Age at which a connection is replaced {_LATER}", "1s", "1d"
+    connection_max_lifetime_ns: DurationNs = duration(
+        "CONNECTION_MAX_LIFETIME", "300s", f"Age at which a connection is replaced {LATER}", "1s", "1d"
     )
-    redis_url: RedisUrl = _setting(
+    redis_url: RedisUrl = setting(
         "REDIS_URL",
         "",
-        f"Redis for cache, registry and hot history {_LATER}",
-        expected=_REDIS_URL,
+        f"Redis for cache, registry and hot history {LATER}",
+        expected=REDIS_URL,
         unit="URL",
         shown="none",
     )
-    redis_pool_size: int = _count(
-        "REDIS_POOL_SIZE", "10", f"Most connections to Redis {_LATER}", 1, 1_000, "connections"
-    )
-    redis_min_idle_conns: int = _count(
+    redis_pool_size: int = count("REDIS_POOL_SIZE", "10", f"Most connections to Redis {LATER}", 1, 1_000, "connections")
+    redis_min_idle_conns: int = count(
         "REDIS_MIN_IDLE_CONNS",
         "2",
-        f"Connections to Redis kept open idle {_LATER}",
+        f"Connections to Redis kept open idle {LATER}",
         0,
         1_000,
         "connections",
         default_factory=_at_most("redis_pool_size", 2),
     )
-    cache_ttl_ns: DurationNs = _duration(
+    cache_ttl_ns: DurationNs = duration(
         "CACHE_TTL", "300s", "How long a cached value lives unless it says otherwise", "1ms", "30d"
     )
-    cache_namespace: str = _text("CACHE_NAMESPACE", "market_data", "Prefix of the cache's keys")
+    cache_namespace: str = text("CACHE_NAMESPACE", "market_data", "Prefix of the cache's keys")
 
     # Registry
-    service_discovery_namespace: str = _text(
+    service_discovery_namespace: str = text(
         "SERVICE_DISCOVERY_NAMESPACE", "market_data", "Prefix of this service's own entries in the registry"
     )
-    heartbeat_interval_ns: DurationNs = _duration(
+    heartbeat_interval_ns: DurationNs = duration(
         "HEARTBEAT_INTERVAL", "30s", "How often a service refreshes its entry in the registry", "100ms", "1h"
     )
-    service_ttl_ns: DurationNs = _duration(
+    service_ttl_ns: DurationNs = duration(
         "SERVICE_TTL", "90s", "Age of its heartbeat at which a service counts as gone", "200ms", "1d"
     )
 
     # Venue time and chance
-    seed: int = _count("SEED", "1", "Seed of every random stream", 0, 2**63 - 1, "number")
-    speed: Speed = _setting(
+    seed: int = count("SEED", "1", "Seed of every random stream", 0, 2**63 - 1, "number")
+    speed: Speed = setting(
         "SPEED",
         "1",
         "Venue time against real time; anything but 1 runs on a virtual clock",
         expected="a positive number or max",
         unit="times real time, or max",
     )
-    start_time_ns: MomentNs = _setting(
+    start_time_ns: MomentNs = setting(
         "START_TIME",
         "",
         "Venue time at start, on a virtual clock; set it to make runs repeat each other",
@@ -285,55 +248,47 @@ class Settings(BaseSettings):
     )
 
     # Market data
-    default_symbols: Symbols = _setting(
+    default_symbols: Symbols = setting(
         "DEFAULT_SYMBOLS",
         "BTC/USD,ETH/USD,ADA/USD,SOL/USD,DOT/USD",
         "Symbols that are priced",
         expected="symbols such as BTC/USD,ETH/USD, each once",
         unit="comma-separated",
     )
-    price_update_interval_ns: DurationNs = _duration(
+    price_update_interval_ns: DurationNs = duration(
         "PRICE_UPDATE_INTERVAL", "1s", "Time between two prices of a symbol", "1ms", "1h"
     )
-    candle_interval_ns: IntervalNs = _setting(
+    candle_interval_ns: IntervalNs = setting(
         "CANDLE_INTERVAL",
         "1m",
         "Interval of the candles meant where a caller names none",
         expected=f"one of {', '.join(INTERVALS_NS)}",
         unit="|".join(INTERVALS_NS),
     )
-    initial_prices: DecimalBySymbol = _setting(
+    initial_prices: DecimalBySymbol = by_symbol(
         "INITIAL_PRICES",
         "BTC/USD=60000,ETH/USD=3000,SOL/USD=150,ADA/USD=0.45,DOT/USD=6,default=100",
         "Price of each symbol at the first start",
-        expected=_MAP,
-        unit=_MAP_UNIT,
     )
-    tick_sizes: DecimalBySymbol = _setting(
+    tick_sizes: DecimalBySymbol = by_symbol(
         "TICK_SIZES",
-        "BTC/USD=0.01,ETH/USD=0.01,SOL/USD=0.01,ADA/USD=0.0001,DOT/USD=0.001,default=0.01",
+        "BTC/USD=0.01,ETH/USD=0.01,SOL/USD=0.01,ADA/USD=0.0001,DOT/USD=0.001,USDT/USD=0.0001,default=0.01",
         "Grid of the prices",
-        expected=_MAP,
-        unit=_MAP_UNIT,
     )
-    lot_sizes: DecimalBySymbol = _setting(
+    lot_sizes: DecimalBySymbol = by_symbol(
         "LOT_SIZES",
-        "BTC/USD=0.00001,ETH/USD=0.0001,SOL/USD=0.001,ADA/USD=0.1,DOT/USD=0.01,default=0.001",
+        "BTC/USD=0.00001,ETH/USD=0.0001,SOL/USD=0.001,ADA/USD=0.1,DOT/USD=0.01,USDT/USD=0.01,default=0.001",
         "Grid of the quantities",
-        expected=_MAP,
-        unit=_MAP_UNIT,
     )
-    spread_bps: DecimalBySymbol = _setting(
+    spread_bps: DecimalBySymbol = by_symbol(
         "SPREAD_BPS",
         "BTC/USD=1,ETH/USD=1,SOL/USD=2,ADA/USD=5,DOT/USD=5,default=5",
         "Distance of bid and ask, in basis points of the mid",
-        expected=_MAP,
-        unit=_MAP_UNIT,
     )
-    spread_mode: SpreadMode = _choice(
+    spread_mode: SpreadMode = choice(
         "SPREAD_MODE", "fixed", "Spread as it is set, or widened while prices are volatile", "fixed", "volatility"
     )
-    model_engine: ModelEngine = _choice(
+    model_engine: ModelEngine = choice(
         "MODEL_ENGINE",
         "auto",
         "How the price model runs; auto compiles where Numba is there and the feed makes 400 prices a second or more",
@@ -341,7 +296,7 @@ class Settings(BaseSettings):
         "compiled",
         "python",
     )
-    replay: Replays = _setting(
+    replay: Replays = setting(
         "REPLAY",
         "",
         "Recorded data to replay; without SYMBOL= the file's name says which symbol it is",
@@ -349,8 +304,8 @@ class Settings(BaseSettings):
         unit="[SYMBOL=]FILE, comma-separated",
         shown="none",
     )
-    replay_loop: bool = _flag("REPLAY_LOOP", "false", "Whether a replay starts again at its end")
-    push: Pushes = _setting(
+    replay_loop: bool = flag("REPLAY_LOOP", "false", "Whether a replay starts again at its end")
+    push: Pushes = setting(
         "PUSH",
         "",
         "Live feeds to take prices from; without SYMBOL= all of DEFAULT_SYMBOLS",
@@ -358,7 +313,7 @@ class Settings(BaseSettings):
         unit="[SYMBOL=]tcp://HOST:PORT, comma-separated",
         shown="none",
     )
-    scenario_file: OptionalFile = _setting(
+    scenario_file: OptionalFile = setting(
         "SCENARIO_FILE",
         "",
         "Scenarios to run from the start",
@@ -366,7 +321,7 @@ class Settings(BaseSettings):
         unit="file",
         shown="none",
     )
-    fauxchange_data: FolderOrFile = _setting(
+    fauxchange_data: FolderOrFile = setting(
         "FAUXCHANGE_DATA",
         "../shared/data",
         "Folder of recorded data for tests and benchmarks",
@@ -374,59 +329,198 @@ class Settings(BaseSettings):
         unit="folder",
     )
 
+    # Exchange
+    exchange_symbols: MaybeSymbols = setting(
+        "EXCHANGE_SYMBOLS",
+        "",
+        "Instruments that are traded",
+        expected="symbols such as BTC/USD,BTC/USDT, each once",
+        unit="comma-separated",
+        shown="DEFAULT_SYMBOLS, and BTC/USDT, ETH/USDT and USDT/USD where the former are priced in USD",
+    )
+    exchange_assets: DecimalsByAsset = setting(
+        "EXCHANGE_ASSETS",
+        "",
+        "Assets besides BTC, ETH, USD, USDT and those of the instruments, or other decimals than 8 for one of these",
+        expected="assets such as EUR,JPY=0 with 0 to 12 decimals",
+        unit="NAME[=DECIMALS], comma-separated",
+        shown="none",
+    )
+    usdt_usd: Positive = setting(
+        "USDT_USD",
+        "1",
+        "Price of one USDT; instruments against USDT without a feed of their own are priced with it from USD",
+        expected="a positive number",
+        unit="USD",
+    )
+    maker_fee_bps: DecimalByTier = setting(
+        "MAKER_FEE_BPS", "0=10,1=9,2=8,3=6", "Fees of makers", expected=_TIERS, unit=_TIERS_UNIT
+    )
+    taker_fee_bps: DecimalByTier = setting(
+        "TAKER_FEE_BPS", "0=10,1=10,2=9,3=8", "Fees of takers", expected=_TIERS, unit=_TIERS_UNIT
+    )
+    min_notional: AmountBySymbol = limit_by_symbol(
+        "MIN_NOTIONAL", "default=1", "Smallest price times quantity of an order", value="amount of the quote asset"
+    )
+    max_notional: AmountBySymbol = limit_by_symbol(
+        "MAX_NOTIONAL", "default=0", "Largest price times quantity of an order", value="amount of the quote asset"
+    )
+    max_quantity: AmountBySymbol = limit_by_symbol(
+        "MAX_QUANTITY", "default=0", "Largest quantity of an order", value="amount of the base asset"
+    )
+    price_band_bps: BandBySymbol = limit_by_symbol(
+        "PRICE_BAND_BPS", "default=5000", "Farthest that a price may be from the market's", value="bps up to 10000"
+    )
+    max_open_orders: CountBySymbol = limit_by_symbol(
+        "MAX_OPEN_ORDERS", "default=1000", "Most open orders of an account in an instrument", value="orders"
+    )
+    order_rate_limit: int = count(
+        "ORDER_RATE_LIMIT",
+        "1000",
+        "Order requests of an account per second of venue time; 0 is no limit",
+        0,
+        1_000_000,
+        "requests a second",
+    )
+    order_rate_burst: int = count(
+        "ORDER_RATE_BURST",
+        "",
+        "Order requests of an account at once after a pause",
+        1,
+        10_000_000,
+        "requests",
+        shown="ORDER_RATE_LIMIT",
+        default_factory=lambda values: max(1, int(values["order_rate_limit"])),
+    )
+    house_liquidity: StyleBySymbol = by_symbol(
+        "HOUSE_LIQUIDITY",
+        "default=levels",
+        "How the house quotes: levels that grow outwards, flat (one level per side that takes any size), or off",
+        expected="pairs such as BTC/USD=flat,default=levels, or one word for all",
+        value="levels|flat|off",
+    )
+    house_levels: LevelsBySymbol = by_symbol(
+        "HOUSE_LEVELS", "default=3", "Levels of the house on each side, 1 to 50", expected=_COUNTS, value="levels"
+    )
+    house_level_spacing_bps: PositiveBySymbol = by_symbol(
+        "HOUSE_LEVEL_SPACING_BPS", "default=5", "Distance of two house levels", expected=_NUMBERS, value="basis points"
+    )
+    house_best_notional: PositiveBySymbol = by_symbol(
+        "HOUSE_BEST_NOTIONAL",
+        "default=250000",
+        "What the best level of the house fills completely",
+        expected=_NUMBERS,
+        value="amount of the quote asset",
+    )
+    house_level_growth: PositiveBySymbol = by_symbol(
+        "HOUSE_LEVEL_GROWTH", "default=2", "Size of a house level to the one before", expected=_NUMBERS, value="times"
+    )
+    house_refresh_interval_ns: DurationNs = duration(
+        "HOUSE_REFRESH_INTERVAL",
+        "1s",
+        "Shortest time between two moves of the house in an instrument, unless somebody traded with it",
+        "1ms",
+        "1h",
+    )
+    house_stale_after_ns: DurationNs = setting(
+        "HOUSE_STALE_AFTER",
+        "",
+        "Age of the newest price at which the house pulls its quotes",
+        expected="a duration from 1ms to 1d, longer than PRICE_UPDATE_INTERVAL",
+        unit="duration",
+        shown="5s, or three times PRICE_UPDATE_INTERVAL where that is longer",
+        default_factory=lambda values: format_duration(max(5 * NS_PER_S, 3 * int(values["price_update_interval_ns"]))),
+        ge=NS_PER_MS,
+        le=24 * 3600 * NS_PER_S,
+    )
+    demo_funds: DecimalByAsset = setting(
+        "DEMO_FUNDS",
+        "USD=100000,USDT=100000,BTC=2,ETH=20",
+        "What the demo account has at the first start",
+        expected="pairs such as USD=100000,BTC=2",
+        unit="asset=amount, comma-separated",
+    )
+    admin_key: Secret = setting(
+        "ADMIN_KEY",
+        "",
+        "Key of account management",
+        expected="at least 16 characters",
+        unit="secret",
+        shown="made at first start and kept in the data folder",
+    )
+    pre_trade_checks: ImportPaths = setting(
+        "PRE_TRADE_CHECKS",
+        "",
+        "Your own rules that every order is shown to before it is accepted, in this order",
+        expected="import paths such as my_rules:no_sales",
+        unit="MODULE:ATTRIBUTE, comma-separated",
+        shown="none",
+    )
+    exchange_max_queue: int = count(
+        "EXCHANGE_MAX_QUEUE", "10000", "Most commands that may wait for the journal", 1, 1_000_000, "commands"
+    )
+    snapshot_every: int = count(
+        "SNAPSHOT_EVERY",
+        "100000",
+        "Commands after which the exchange's state is stored, so that a start replays no more than these",
+        100,
+        100_000_000,
+        "commands",
+    )
+
     # History
-    snapshot_interval_ns: DurationNs = _duration(
+    snapshot_interval_ns: DurationNs = duration(
         "SNAPSHOT_INTERVAL", "1m", "Time between two stored snapshots of a symbol", "1s", "1d"
     )
-    retention_prices_ns: DurationNs = _duration(
+    retention_prices_ns: DurationNs = duration(
         "RETENTION_PRICES", "24h", "How long prices are kept; 0s keeps all", "0s", "3650d"
     )
-    retention_candles_1s_ns: DurationNs = _duration(
+    retention_candles_1s_ns: DurationNs = duration(
         "RETENTION_CANDLES_1S", "24h", "How long candles of one second are kept; 0s keeps all", "0s", "3650d"
     )
-    retention_candles_ns: DurationNs = _duration(
+    retention_candles_ns: DurationNs = duration(
         "RETENTION_CANDLES", "30d", "How long candles of longer intervals are kept; 0s keeps all", "0s", "36500d"
     )
-    retention_snapshots_ns: DurationNs = _duration(
+    retention_snapshots_ns: DurationNs = duration(
         "RETENTION_SNAPSHOTS", "30d", "How long snapshots are kept; 0s keeps all", "0s", "3650d"
     )
 
     # Streams
-    resume_buffer: int = _count(
+    resume_buffer: int = count(
         "RESUME_BUFFER", "4096", "Messages a subscriber can go back, per symbol and channel", 0, 1_000_000, "messages"
     )
-    ws_max_connections: int = _count("WS_MAX_CONNECTIONS", "1000", "Most WebSocket clients", 1, 100_000, "connections")
-    ws_max_subscriptions: int = _count(
+    ws_max_connections: int = count("WS_MAX_CONNECTIONS", "1000", "Most WebSocket clients", 1, 100_000, "connections")
+    ws_max_subscriptions: int = count(
         "WS_MAX_SUBSCRIPTIONS", "1024", "Most subscriptions of one WebSocket client", 1, 100_000, "subscriptions"
     )
-    ws_max_frame_bytes: int = _count(
+    ws_max_frame_bytes: int = count(
         "WS_MAX_FRAME_BYTES", "65536", "Longest frame a WebSocket client may send", 128, 16 * 2**20, "bytes"
     )
-    ws_queue_bytes: int = _count(
+    ws_queue_bytes: int = count(
         "WS_QUEUE_BYTES", "1048576", "Bytes that may wait for one slow WebSocket client", 4096, 2**30, "bytes"
     )
-    ws_heartbeat_ns: DurationNs = _duration(
+    ws_heartbeat_ns: DurationNs = duration(
         "WS_HEARTBEAT", "5s", "Time between two heartbeats on a WebSocket", "100ms", "10m"
     )
-    grpc_flush_interval_ns: DurationNs = _duration(
+    grpc_flush_interval_ns: DurationNs = duration(
         "GRPC_FLUSH_INTERVAL", "20ms", "Longest time a price waits for its batch on a gRPC stream", "1ms", "10s"
     )
-    grpc_max_streams: int = _count("GRPC_MAX_STREAMS", "1000", "Most open gRPC streams", 1, 100_000, "streams")
+    grpc_max_streams: int = count("GRPC_MAX_STREAMS", "1000", "Most open gRPC streams", 1, 100_000, "streams")
 
     # Tests
-    test_postgres_url: PostgresUrl = _setting(
+    test_postgres_url: PostgresUrl = setting(
         "TEST_POSTGRES_URL",
         "",
         "PostgreSQL for the tests, never the live one",
-        expected=_SQL_URL,
+        expected=SQL_URL,
         unit="URL",
         shown="a server the tests start",
     )
-    test_redis_url: RedisUrl = _setting(
+    test_redis_url: RedisUrl = setting(
         "TEST_REDIS_URL",
         "",
         "Redis for the tests, never the live one",
-        expected=_REDIS_URL,
+        expected=REDIS_URL,
         unit="URL",
         shown="a server the tests start",
     )
@@ -444,11 +538,11 @@ class Settings(BaseSettings):
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
-    @field_validator("initial_prices", "tick_sizes", "lot_sizes", "spread_bps")
+    @field_validator(*_MAPS)
     @classmethod
-    def _add_to_defaults(cls, given: Mapping[str, Decimal], info: ValidationInfo) -> Mapping[str, Decimal]:
-        default = cls.model_fields[str(info.field_name)].default
-        return MappingProxyType({**read_decimals(default), **given})
+    def _add_to_defaults(cls, given: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
+        name = str(info.field_name)
+        return MappingProxyType({**_MAPS[name](cls.model_fields[name].default), **given})
 
     @field_validator("max_idle_connections", "redis_min_idle_conns")
     @classmethod
@@ -465,7 +559,14 @@ class Settings(BaseSettings):
             raise ValueError("longer than HEARTBEAT_INTERVAL, or services vanish between two heartbeats")
         return ttl_ns
 
-    @field_validator("audit_key")
+    @field_validator("house_stale_after_ns")
+    @classmethod
+    def _outlive_a_price(cls, stale_after_ns: int, info: ValidationInfo) -> int:
+        if stale_after_ns <= info.data.get("price_update_interval_ns", 0):
+            raise ValueError("longer than PRICE_UPDATE_INTERVAL, or quotes vanish between two prices")
+        return stale_after_ns
+
+    @field_validator("audit_key", "admin_key")
     @classmethod
     def _hard_to_guess(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None and len(key.get_secret_value()) < 16:
@@ -480,9 +581,9 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """What logs must never show."""
-        key = () if self.audit_key is None else (self.audit_key.get_secret_value(),)
+        keys = tuple(key.get_secret_value() for key in (self.audit_key, self.admin_key) if key is not None)
         urls = (self.postgres_url, self.redis_url, self.test_postgres_url, self.test_redis_url)
-        return (*key, *(secret for url in urls for secret in url_secrets(url)))
+        return (*keys, *(secret for url in urls for secret in url_secrets(url)))
 
     def instrument(self, symbol: str) -> Instrument:
         """Return a symbol with its grids."""

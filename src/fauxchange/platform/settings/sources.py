@@ -19,7 +19,8 @@ from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
 from fauxchange.domain.errors import ConfigurationError
-from fauxchange.platform.settings.model import DECLARED, Settings
+from fauxchange.platform.settings.declaring import DECLARED
+from fauxchange.platform.settings.model import Settings
 
 # pydantic names a field by its alias where a value was given, and by its own name where the default is at fault.
 _NAMES = {field_name: str(field.alias) for field_name, field in Settings.model_fields.items()}

@@ -5,7 +5,8 @@ was expected instead is told by the setting's declaration, so the readers' own w
 """
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -21,7 +22,18 @@ from fauxchange.domain.instruments import MAX_DECIMALS, parse_symbol
 from fauxchange.domain.intervals import parse_interval
 from fauxchange.domain.times import parse_duration, parse_time
 
+Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
+
+HOUSE_STYLES = ("levels", "flat", "off")
+DECIMALS = 8
+"""Decimals of an asset that is named without them."""
+MAX_ASSET_DECIMALS = 12
+"""With more, 64 bits would hold too little of an asset."""
+MAX_TIER = 15
+MAX_FEE_BPS = 1_000
+_ASSET = re.compile(r"[A-Z0-9]{1,16}")
+_IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 DEFAULT_KEY = "default"
 """The entry of a map of symbols that stands for all symbols without one of their own."""
@@ -77,36 +89,149 @@ def _items(value: object) -> list[str]:
 
 
 def _symbols(value: object) -> tuple[str, ...]:
-    symbols = [_read(parse_symbol, item) for item in _items(value)]
+    symbols = _maybe_symbols(value)
     if not symbols:
         raise ValueError("no symbol")
+    return symbols
+
+
+def _maybe_symbols(value: object) -> tuple[str, ...]:
+    symbols = tuple(_read(parse_symbol, item) for item in _items(value))
     if len(set(symbols)) < len(symbols):
         raise ValueError("a symbol stands there twice")
-    return tuple(symbols)
+    return symbols
+
+
+def read_map(
+    value: object, read_key: Callable[[str], Key], read_value: Callable[[str], Value], *, alone: Key | None = None
+) -> Mapping[Key, Value]:
+    """Return a map from text or from a table of a file; one value without a key is that of the key `alone`."""
+    if isinstance(value, Mapping):
+        pairs = [(str(key), str(item)) for key, item in value.items()]
+    else:
+        items = _items(value if isinstance(value, str | list | tuple) else str(value))
+        if alone is not None and len(items) == 1 and "=" not in items[0]:
+            return MappingProxyType({alone: read_value(items[0])})
+        split = [item.partition("=") for item in items]
+        pairs = [(key.strip(), text.strip()) for key, _, text in split]
+    read: dict[Key, Value] = {}
+    for key_text, text in pairs:
+        key = read_key(key_text)
+        if key in read:
+            raise ValueError(f"{key} stands there twice")
+        read[key] = read_value(text)
+    return MappingProxyType(read)
 
 
 def read_decimals(value: object) -> Mapping[str, Decimal]:
-    """Return a map of symbols (and `default`) to positive numbers, from text or from a table of a file."""
-    if isinstance(value, Mapping):
-        pairs = [(str(key), str(number)) for key, number in value.items()]
-    else:
-        split = [item.partition("=") for item in _items(value)]
-        pairs = [(key.strip(), number.strip()) for key, _, number in split]
-    numbers: dict[str, Decimal] = {}
-    for key, text in pairs:
-        name = key if key == DEFAULT_KEY else _read(parse_symbol, key)
-        if name in numbers:
-            raise ValueError(f"{name} stands there twice")
-        numbers[name] = _positive(text)
-    return MappingProxyType(numbers)
+    """Return a map of symbols (and `default`) to positive numbers."""
+    if not isinstance(value, Mapping | str | list | tuple):
+        raise ValueError("not a list")  # noqa: TRY004 - pydantic collects ValueErrors only
+    return read_map(value, _symbol_or_default, _positive)
+
+
+def read_positives(value: object) -> Mapping[str, Decimal]:
+    """Return a map of symbols (and `default`) to positive numbers, of which one alone is the default."""
+    return read_map(value, _symbol_or_default, _positive, alone=DEFAULT_KEY)
+
+
+def read_amounts(value: object) -> Mapping[str, Decimal]:
+    """Return a map of symbols (and `default`) to numbers of at least 0."""
+    return read_map(value, _symbol_or_default, _not_negative, alone=DEFAULT_KEY)
+
+
+def read_counts(value: object) -> Mapping[str, int]:
+    """Return a map of symbols (and `default`) to whole numbers of at least 0."""
+    return read_map(value, _symbol_or_default, _whole, alone=DEFAULT_KEY)
+
+
+def read_styles(value: object) -> Mapping[str, str]:
+    """Return a map of symbols (and `default`) to how the house quotes them."""
+    return read_map(value, _symbol_or_default, _style, alone=DEFAULT_KEY)
+
+
+def read_tiers(value: object) -> Mapping[int, Decimal]:
+    """Return a map of fee tiers to basis points; tier 0 is there."""
+    tiers = read_map(value, _whole, _not_negative, alone=0)
+    if 0 not in tiers:
+        raise ValueError("tier 0 is missing, in which accounts begin")
+    for tier, bps in tiers.items():
+        if tier > MAX_TIER or bps > MAX_FEE_BPS or (bps * 100) % 1:
+            raise ValueError(f"{tier}={bps} is beyond tier {MAX_TIER}, {MAX_FEE_BPS} bps or two decimals")
+    return tiers
+
+
+def _assets(value: object) -> Mapping[str, int]:
+    # An asset alone has the decimals that most have.
+    items = value if isinstance(value, Mapping) else [i if "=" in i else f"{i}={DECIMALS}" for i in _items(value)]
+    return _within(0, MAX_ASSET_DECIMALS)(read_map(items, _asset, _whole))
+
+
+def _funds(value: object) -> Mapping[str, Decimal]:
+    return read_map(value, _asset, _positive)
+
+
+def _import_paths(value: object) -> tuple[str, ...]:
+    paths = tuple(_items(value))
+    for path in paths:
+        if _IMPORT_PATH.fullmatch(path) is None:
+            raise ValueError(f"{path!r} is not MODULE:ATTRIBUTE")
+    return paths
+
+
+def _within(least: int, most: int) -> Callable[[Mapping[Key, Value]], Mapping[Key, Value]]:
+    def check_all(values: Mapping[Key, Value]) -> Mapping[Key, Value]:
+        for key, value in values.items():
+            if not least <= Decimal(str(value)) <= most:
+                raise ValueError(f"{key}={value} is not within {least} and {most}")
+        return values
+
+    return check_all
+
+
+def _symbol_or_default(text: str) -> str:
+    return text if text == DEFAULT_KEY else _read(parse_symbol, text)
+
+
+def _asset(text: str) -> str:
+    if _ASSET.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is not an asset: 1 to 16 capital letters and digits")
+    return text
+
+
+def _style(text: str) -> str:
+    style = text.lower()
+    if style not in HOUSE_STYLES:
+        raise ValueError(f"{text!r} is not one of {', '.join(HOUSE_STYLES)}")
+    return style
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DECIMALS):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
 
 
 def _positive(text: str) -> Decimal:
+    number = _number(text)
+    if number <= 0:
+        raise ValueError(f"{text!r} is not a positive number")
+    return number
+
+
+def _not_negative(text: str) -> Decimal:
+    number = _number(text)
+    if number < 0:
+        raise ValueError(f"{text!r} is negative")
+    return number
+
+
+def _number(text: str) -> Decimal:
     try:
         number = Decimal(text)
     except InvalidOperation:
         raise ValueError(f"{text!r} is not a number") from None
-    if not number.is_finite() or number <= 0:
+    if not number.is_finite():
         raise ValueError(f"{text!r} is not a positive number")
     if -int(number.normalize().as_tuple().exponent) > MAX_DECIMALS:
         raise ValueError(f"{text!r} has more than {MAX_DECIMALS} decimals")
@@ -176,7 +301,19 @@ IntervalNs = Annotated[int, BeforeValidator(_interval)]
 MomentNs = Annotated[int | None, BeforeValidator(_moment), BeforeValidator(_unset)]
 Speed = Annotated[float, BeforeValidator(_speed)]
 Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
+MaybeSymbols = Annotated[tuple[str, ...], BeforeValidator(_maybe_symbols)]
 DecimalBySymbol = Annotated[Mapping[str, Decimal], PlainValidator(read_decimals)]
+PositiveBySymbol = Annotated[Mapping[str, Decimal], PlainValidator(read_positives)]
+AmountBySymbol = Annotated[Mapping[str, Decimal], PlainValidator(read_amounts)]
+CountBySymbol = Annotated[Mapping[str, int], PlainValidator(read_counts)]
+StyleBySymbol = Annotated[Mapping[str, str], PlainValidator(read_styles)]
+DecimalByTier = Annotated[Mapping[int, Decimal], PlainValidator(read_tiers)]
+DecimalsByAsset = Annotated[Mapping[str, int], PlainValidator(_assets)]
+DecimalByAsset = Annotated[Mapping[str, Decimal], PlainValidator(_funds)]
+LevelsBySymbol = Annotated[CountBySymbol, AfterValidator(_within(1, 50))]
+BandBySymbol = Annotated[CountBySymbol, AfterValidator(_within(0, 10_000))]
+Positive = Annotated[Decimal, PlainValidator(lambda value: _positive(str(value)))]
+ImportPaths = Annotated[tuple[str, ...], PlainValidator(_import_paths)]
 Pushes = Annotated[tuple[str, ...], PlainValidator(_pushes)]
 Replays = Annotated[tuple[ReplayFile, ...], PlainValidator(_replays)]
 FolderOrFile = Annotated[Path, AfterValidator(Path.expanduser)]
@@ -196,7 +333,7 @@ def url_secrets(url: SecretStr | None) -> tuple[str, ...]:
     return (text, password, unquote(password)) if password else (text,)
 
 
-def for_symbol(values: Mapping[str, Decimal], symbol: str) -> Decimal:
+def for_symbol(values: Mapping[str, Value], symbol: str) -> Value:
     """Return the value of a symbol: its own, else the one of its base against USD, else the default."""
     own = values.get(symbol, values.get(f"{symbol.partition('/')[0]}/USD"))
     return values[DEFAULT_KEY] if own is None else own

@@ -1,4 +1,4 @@
-"""What the carriers of streams (WebSocket, gRPC) share: how topics are found, the limits, the heartbeat, the counts."""
+"""What the carriers of streams share: how topics are found, sessions, the limits, the heartbeat, the counts."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from fauxchange.domain.errors import FauxchangeError, InvalidRequest
 from fauxchange.domain.times import format_time
 from fauxchange.platform.ports import MetricsPort
 from fauxchange.platform.streams.topics import ANY_SYMBOL, StreamMessage, Topic
+from fauxchange.platform.tracing import RequestContext
 
 HEARTBEAT_CHANNEL = "heartbeat"
 
@@ -28,6 +29,8 @@ class StreamLimits:
     message_bytes: int = 65_536
     queue_bytes: int = 65_536
     queue_messages: int = 10_000
+    outstanding: int = 1_000
+    """So many answers may be owed to one connection; until half of them are given, no more is read from it."""
     heartbeat_s: float = 5.0
 
 
@@ -39,6 +42,97 @@ class SnapshotRequired(FauxchangeError):
 
 TopicResolver = Callable[[str, str | None], Sequence[Topic]]
 """Find the topics of a channel, of one symbol or of all. Raises: InvalidRequest, NotFound."""
+
+
+class Operation(msgspec.Struct, tag_field="op", forbid_unknown_fields=True, kw_only=True):
+    """What a client may send: each kind is a struct of its own, told by its `op`."""
+
+    id: str | int | None = None
+
+    @property
+    def op(self) -> str:
+        """The name of the operation."""
+        return str(self.__struct_config__.tag)
+
+
+class Peer(Protocol):
+    """A connection, as the session on it sees it."""
+
+    @property
+    def path(self) -> str:
+        """The path that the client has connected to."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """The client's address, without its port."""
+        ...
+
+    context: RequestContext
+    """The ids of the request that opened the connection."""
+    guard: Callable[[], bool] | None
+    """Asked before each message of a topic; with False nothing is sent (the guard has closed the connection)."""
+
+    def answer(self, payload: bytes) -> None:
+        """Send an answer, together with the others of this turn of the event loop."""
+        ...
+
+    def owe(self) -> None:
+        """Note that an answer will follow later; too many of them stop the reading."""
+        ...
+
+    def settle(self, payload: bytes) -> None:
+        """Send an answer that was owed."""
+        ...
+
+    def hold(self) -> None:
+        """Look at no further operation until `release`: what comes next depends on how this one ends."""
+        ...
+
+    def release(self) -> None:
+        """End a `hold`."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection."""
+        ...
+
+
+class StreamSession(Protocol):
+    """What a service knows of one connection: whose it is, and what that one may do beyond reading."""
+
+    def resolve(self, channel: str, symbol: str | None, /) -> Sequence[Topic]:
+        """Return the topics of a channel for this client. Raises: FauxchangeError."""
+        ...
+
+    def act(self, operation: Operation) -> None:
+        """Carry out one of the session's own operations; it answers by itself, and raises nothing."""
+        ...
+
+    def ended(self) -> None:
+        """Take note, once, that the connection reads no more; what is still sent to it is lost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """How an endpoint begins sessions, and the operations that they know beyond those of every stream."""
+
+    open: Callable[[Peer], StreamSession]
+    operations: tuple[type[Operation], ...] = ()
+
+
+class Reading:
+    """The session of whoever only reads what everybody may read."""
+
+    def __init__(self, resolve: TopicResolver) -> None:
+        self.resolve = resolve
+
+    def act(self, operation: Operation) -> None:
+        """Do nothing: there is no operation of its own."""
+
+    def ended(self) -> None:
+        """Do nothing."""
 
 
 class StreamMetrics:
