@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import structlog
 import uvloop
@@ -24,6 +24,7 @@ from fauxchange.data.ports import DataAdapter
 from fauxchange.domain.errors import ConfigurationError
 from fauxchange.domain.times import NS_PER_S, format_time
 from fauxchange.platform.clock import VirtualClock, WallClock
+from fauxchange.platform.credentials import SecretBox
 from fauxchange.platform.discovery import Registration
 from fauxchange.platform.health import HealthRegistry
 from fauxchange.platform.http.app import AuditAppConfig, HttpAppConfig, create_audit_app, create_http_app
@@ -37,7 +38,12 @@ from fauxchange.platform.ports import ServiceInstance
 from fauxchange.platform.ready import Ready, remove_ready, write_ready
 from fauxchange.platform.rpc.server import GrpcServer
 from fauxchange.platform.settings import Settings
+from fauxchange.platform.streams.endpoint import StreamMetrics
 from fauxchange.platform.streams.websocket import websocket_factory
+from fauxchange.services.exchange.app.config import ExchangeConfig
+from fauxchange.services.exchange.app.config import read_config as read_exchange_config
+from fauxchange.services.exchange.app.wiring import DemoCredentials, Exchange
+from fauxchange.services.exchange.service.recovery import Progress as Recovering
 from fauxchange.services.market_data.app import (
     MarketData,
     MarketDataConfig,
@@ -49,14 +55,17 @@ from fauxchange.services.market_data.app import (
     read_sources,
     stored_venue_ns,
 )
-from fauxchange.services.market_data.app.sources import Progress
+from fauxchange.services.market_data.app.sources import Progress, served
 from fauxchange.services.market_data.core.scenarios import ScenarioSpec
 from fauxchange.services.market_data.ports import PriceSource
 from fauxchange.venue.clock_routes import clock_routes
+from fauxchange.venue.prices import EmbeddedPrices
 from fauxchange.venue.services import SERVICES
 
 DATABASE = "fauxchange.sqlite"
 AUDIT_KEY_FILE = "audit.key"
+ADMIN_KEY_FILE = "admin.key"
+CREDENTIALS_KEY_FILE = "credentials.key"
 LOCK_FILE = "lock"
 LISTENER_SHARE = 0.4
 """Share of the time for a graceful stop that requests in flight may take on each listener."""
@@ -74,29 +83,34 @@ class Plan:
     settings: Settings
     market_data: MarketDataConfig
     sources: Sources
+    exchange: ExchangeConfig | None = None
     scenarios: tuple[ScenarioSpec, ...] = ()
     extra_sources: tuple[PriceSource, ...] = ()
     announce: Callable[["Addresses"], None] | None = None
+    recovering: Recovering | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where a running process can be reached."""
+    """Where a running process can be reached; `new_demo` is the demo account if it was made just now."""
 
     http: str
     grpc: str
     audit: str | None
     ready_file: Path
+    new_demo: DemoCredentials | None = None
 
 
 def prepare(
     settings: Settings,
     *,
     progress: Progress | None = None,
+    services: Sequence[str] = tuple(SERVICES),
     extra_sources: Sequence[PriceSource] = (),
     announce: Callable[[Addresses], None] | None = None,
+    recovering: Recovering | None = None,
 ) -> Plan:
-    """Read and check everything that a process is started from.
+    """Read and check everything that a process is started from; `recovering` is told how far a recovery is.
 
     Raises: ConfigurationError that names what is bad; nothing has started then
     """
@@ -104,13 +118,17 @@ def prepare(
     sources = read_sources(config, progress)
     scenarios = () if config.scenario_file is None else read_scenario_file(config.scenario_file)
     check_scenarios(scenarios, sources)
+    given = [source.instruments for source in extra_sources]
+    priced = served([sources.instruments, *given], config.symbols)
     return Plan(
         settings=settings,
         market_data=config,
         sources=sources,
+        exchange=read_exchange_config(settings, priced) if "exchange" in services else None,
         scenarios=scenarios,
         extra_sources=tuple(extra_sources),
         announce=announce,
+        recovering=recovering,
     )
 
 
@@ -125,7 +143,9 @@ class Process:
         self.health = HealthRegistry()
         self.addresses: Addresses | None = None
         self.market_data: MarketData | None = None
+        self.exchange: Exchange | None = None
         self.audit_key: str | None = None
+        self.admin_key: str | None = None
         self.before_ready: list[Callable[[], None]] = []
         """What is done when everything has started, just before the process says that it is ready."""
 
@@ -164,6 +184,9 @@ class Process:
         )
         self.market_data = market_data
         market_data.add_health(self.health)
+        stream_metrics = StreamMetrics(metrics)
+        exchange = self.exchange = self._exchange(market_data, data, metrics, stream_metrics)
+        services: list[MarketData | Exchange] = [market_data, *([exchange] if exchange is not None else [])]
         stop_s = settings.shutdown_timeout_ns / NS_PER_S * LISTENER_SHARE
         http = HttpServer(
             "http",
@@ -174,12 +197,12 @@ class Process:
                     health=self.health,
                     metrics=metrics,
                     clock=self.clock,
-                    handlers=market_data.rest_routes,
+                    handlers=[route for service in services for route in service.rest_routes],
                 )
             ),
             Listener(host=settings.http_host, port=settings.http_port, setting="HTTP_PORT", option="--http-port"),
             metrics=metrics,
-            ws=websocket_factory({market_data.endpoint.path: market_data.endpoint}),
+            ws=websocket_factory({service.endpoint.path: service.endpoint for service in services}),
             stop_timeout_s=stop_s,
         )
         grpc_server = GrpcServer(
@@ -189,21 +212,22 @@ class Process:
             health=self.health,
             stop_timeout_s=stop_s,
         )
-        grpc_server.add(*market_data.grpc_service, health_name=market_data.name)
-        audit = self._audit_server(market_data, metrics, stop_s)
+        for service in services:
+            grpc_server.add(*service.grpc_service, health_name=service.name)
+        audit = self._audit_server(services, metrics, stop_s)
         registrations = [
             Registration(
                 partial(self._instance, entry.registered_name, instance, http, grpc_server),
                 data.discovery,
                 interval_s=settings.heartbeat_interval_ns / NS_PER_S,
             )
-            for entry in SERVICES.values()
+            for entry in (SERVICES[service.name] for service in services)
         ]
         clock = self.clock
         driver = [BackgroundComponent("clock", clock.drive, self.supervisor)] if isinstance(clock, VirtualClock) else []
         return [
             EventLoopLag(metrics),
-            market_data,
+            *services,
             http,
             grpc_server,
             *([audit] if audit is not None else []),
@@ -230,7 +254,36 @@ class Process:
             )
         await clock.run_until(max(clock.now_ns(), stored_ns))
 
-    def _audit_server(self, market_data: MarketData, metrics: PrometheusMetrics, stop_s: float) -> HttpServer | None:
+    def _exchange(
+        self, market_data: MarketData, data: DataAdapter, metrics: PrometheusMetrics, stream_metrics: StreamMetrics
+    ) -> Exchange | None:
+        config, settings = self.plan.exchange, self.settings
+        if config is None:
+            return None
+        if settings.admin_key is not None:
+            self.admin_key = settings.admin_key.get_secret_value()
+        else:
+            self.admin_key = load_or_create_key(settings.data_dir / ADMIN_KEY_FILE)
+        register_secret(self.admin_key)
+        exchange = Exchange(
+            config,
+            data=data,
+            prices=EmbeddedPrices(market_data.service),
+            clock=self.clock,
+            wall_ns=time.time_ns,
+            metrics=metrics,
+            supervisor=self.supervisor,
+            secrets=SecretBox.from_file(settings.data_dir / CREDENTIALS_KEY_FILE),
+            admin_key=self.admin_key,
+            stream_metrics=stream_metrics,
+            progress=self.plan.recovering,
+        )
+        exchange.add_health(self.health)
+        return exchange
+
+    def _audit_server(
+        self, services: Sequence[MarketData | Exchange], metrics: PrometheusMetrics, stop_s: float
+    ) -> HttpServer | None:
         settings = self.settings
         if not settings.audit_enabled:
             return None
@@ -245,7 +298,10 @@ class Process:
                 version=settings.service_version,
                 metrics=metrics,
                 key=self.audit_key,
-                handlers=[*market_data.audit_routes, *clock_routes(self.clock)],
+                handlers=[
+                    *(route for service in services for route in service.audit_routes),
+                    *clock_routes(self.clock),
+                ],
             )
         )
         listener = Listener(host=settings.audit_host, port=settings.audit_port, setting="AUDIT_PORT")
@@ -282,9 +338,27 @@ class _Announcement:
             action()
         folder = process.settings.data_dir
         audit_url = None if self.audit is None else self.audit.url
-        secrets = {} if process.audit_key is None else {"audit_key": process.audit_key}
+        secrets: dict[str, Any] = {}
+        if process.audit_key is not None:
+            secrets["audit_key"] = process.audit_key
+        if process.admin_key is not None:
+            secrets["admin_key"] = process.admin_key
+        demo = None if process.exchange is None else process.exchange.demo
+        if demo is not None:
+            register_secret(demo.api_secret)
+            secrets["demo"] = {
+                "account_id": demo.account_id,
+                "api_key": demo.api_key,
+                "api_secret": demo.api_secret,
+            }
         path = write_ready(folder, Ready(http=self.http.url, grpc=self.grpc.target, audit=audit_url, secrets=secrets))
-        process.addresses = Addresses(http=self.http.url, grpc=self.grpc.target, audit=audit_url, ready_file=path)
+        process.addresses = Addresses(
+            http=self.http.url,
+            grpc=self.grpc.target,
+            audit=audit_url,
+            ready_file=path,
+            new_demo=demo if demo is not None and demo.is_new else None,
+        )
         process.health.set_ready(True)
         log.info(
             "ready",

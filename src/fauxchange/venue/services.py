@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceEntry:
-    """One service. Units: ports when it runs alone."""
+    """One service. Units: ports when it runs alone; `needs` names the services whose ports it is given."""
 
     name: str
     registered_name: str
     http_port: int
     grpc_port: int
     job: str
+    needs: tuple[str, ...] = ()
 
 
 SERVICES = {
@@ -23,6 +24,14 @@ SERVICES = {
             http_port=8083,
             grpc_port=9093,
             job="generates, replays, stores and distributes prices",
+        ),
+        ServiceEntry(
+            name="exchange",
+            registered_name="exchange-simulator",
+            http_port=8082,
+            grpc_port=9092,
+            job="accounts, ledger, orders, matching",
+            needs=("market-data",),
         ),
     )
 }

@@ -28,6 +28,13 @@ class Sources:
     pushed: tuple[tuple[TcpJsonTransport, tuple[Instrument, ...]], ...]
 
     @property
+    def instruments(self) -> list[Instrument]:
+        """Everything that is priced."""
+        recorded = [recording.instrument for recording in self.recordings]
+        pushed = [instrument for _, instruments in self.pushed for instrument in instruments]
+        return [*self.modelled, *recorded, *pushed]
+
+    @property
     def first_recorded_ns(self) -> int | None:
         """The earliest recorded time: a virtual clock that starts there repeats the recorded times."""
         return first_time_ns(self.recordings) if self.recordings else None

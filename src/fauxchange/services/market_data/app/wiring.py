@@ -47,6 +47,9 @@ SET_BACK_NS = NS_PER_MINUTE
 """A wall clock may have been corrected by less than this between two runs: then prices go on once it gets there."""
 CANDLES_KEPT_SHARE = 4
 
+_OF_OTHERS = {"journal"}
+"""Stores of the data adapter that market data does not lean on."""
+
 WallTime = Callable[[], int]
 
 log = structlog.get_logger(__name__)
@@ -121,7 +124,7 @@ class MarketData:
     def add_health(self, health: HealthRegistry) -> None:
         """Enter the service and what it leans on into the registry."""
         health.add_service(NAME, {"history": self._history.health, "audit-trail": self._trail.health})
-        for name in self._data.health():
+        for name in sorted(self._data.health().keys() - _OF_OTHERS):
             health.add_dependency(NAME, name, partial(self._store_health, name))
         for runner in self._runners:
             health.add_dependency(NAME, f"feed-{runner.label}", runner.health)

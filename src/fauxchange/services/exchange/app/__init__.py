@@ -1,0 +1,1 @@
+"""Build the exchange service alone, from concrete adapters."""

@@ -1,0 +1,297 @@
+"""Put the exchange service together, and take it through its life."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import grpc
+import numpy as np
+import structlog
+from litestar.types import ControllerRouterHandler
+
+from fauxchange.contracts.exchange.messages import AccountRequest, KeyRequest, TransferRequest
+from fauxchange.data.ports import DataAdapter
+from fauxchange.domain.errors import Unavailable
+from fauxchange.platform.compiler import compile_kernel, numba_available
+from fauxchange.platform.credentials import SecretBox, new_credentials
+from fauxchange.platform.health import HealthRegistry
+from fauxchange.platform.lifecycle import Supervisor
+from fauxchange.platform.ports import Clock, DependencyHealth, MetricsPort
+from fauxchange.platform.streams.endpoint import Heartbeat, StreamMetrics
+from fauxchange.platform.streams.hub import Hub
+from fauxchange.platform.streams.websocket import StreamEndpoint
+from fauxchange.services.exchange.app.config import ExchangeConfig
+from fauxchange.services.exchange.core.engine import Engine, interpreted
+from fauxchange.services.exchange.core.layout import COMMAND, Rows, words
+from fauxchange.services.exchange.core.vocabulary import HOUSE_ACCOUNT
+from fauxchange.services.exchange.ports import MarketPrices
+from fauxchange.services.exchange.rest import exchange_audit_routes, exchange_routes
+from fauxchange.services.exchange.rpc import SERVICE_NAME, ExchangeRpc
+from fauxchange.services.exchange.service.access import Access
+from fauxchange.services.exchange.service.entries import Entry, Note
+from fauxchange.services.exchange.service.exchange import ExchangeService
+from fauxchange.services.exchange.service.expiry import ExpiryTimer
+from fauxchange.services.exchange.service.genesis import configuration_entries
+from fauxchange.services.exchange.service.limits import RateLimits
+from fauxchange.services.exchange.service.liquidity import HouseLiquidity
+from fauxchange.services.exchange.service.metrics import ExchangeMetrics
+from fauxchange.services.exchange.service.pretrade import PreTrade
+from fauxchange.services.exchange.service.projections import Projector
+from fauxchange.services.exchange.service.recovery import Progress, recover
+from fauxchange.services.exchange.service.registry import Registry
+from fauxchange.services.exchange.service.requests import Origin
+from fauxchange.services.exchange.service.sequencer import Sequencer
+from fauxchange.services.exchange.service.snapshots import SnapshotKeeper
+from fauxchange.services.exchange.service.venue import Venue
+from fauxchange.services.exchange.ws import exchange_endpoint
+
+NAME = "exchange"
+DEMO = "demo"
+HOUSE_ORIGIN = Origin("house")
+
+WallTime = Callable[[], int]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoCredentials:
+    """The funded account that a newcomer trades with."""
+
+    account_id: str
+    api_key: str
+    api_secret: str
+    is_new: bool
+
+
+class Exchange:
+    """The service with its edges; a lifecycle component."""
+
+    name = NAME
+
+    def __init__(
+        self,
+        config: ExchangeConfig,
+        *,
+        data: DataAdapter,
+        prices: MarketPrices,
+        clock: Clock,
+        wall_ns: WallTime,
+        metrics: MetricsPort,
+        supervisor: Supervisor,
+        secrets: SecretBox,
+        admin_key: str,
+        stream_metrics: StreamMetrics,
+        progress: Progress | None = None,
+    ) -> None:
+        self._config = config
+        self._data = data
+        self._clock = clock
+        self._supervisor = supervisor
+        self._secrets = secrets
+        self._progress = progress
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._compiler: Callable[[Any], Any] = compile_kernel if numba_available() else interpreted
+        self.demo: DemoCredentials | None = None
+        hub = Hub()
+        epoch = wall_ns() // 1_000_000
+        self._projector = Projector(data.exchange, lambda: self._venue.document())
+        self._venue = Venue(
+            Engine(), Registry(), self._projector, hub=hub, epoch=epoch, keep=config.kept_messages
+        )
+        self._projector.stored = self._venue.orders.forget_stored
+        self._sequencer = Sequencer(
+            data.journal, self._venue, clock=clock, max_queue=config.max_queue, spawn=self._spawn
+        )
+        self.service = ExchangeService(
+            self._venue, self._sequencer, self._projector, data.exchange, clock=clock, spawn=self._spawn
+        )
+        self.service.new_key = self._new_key
+        self.service.check_before = PreTrade(config.pre_trade_checks, self.service).check
+        self._expiry = ExpiryTimer(self.service, clock)
+        self._venue.expiring = self._expiry.expiring
+        self._snapshots = SnapshotKeeper(
+            self._venue, self._projector, data.kernel_snapshots, every=config.snapshot_every
+        )
+        self.house = HouseLiquidity(self._submit_for_house, prices=prices, clock=clock, config=config, metrics=metrics)
+        self._venue.house_heard = self._house_heard
+        self.metrics = ExchangeMetrics(metrics, self.service)
+        self.access = Access(
+            self._venue.registry, secrets, admin_key=admin_key, wall_ns=wall_ns, not_before_ns=wall_ns()
+        )
+        self.limits = RateLimits(clock, per_second=config.order_rate_limit, burst=config.order_rate_burst or None)
+        self._heartbeat = Heartbeat(epoch=epoch, interval_s=config.limits.heartbeat_s, now_ns=clock.now_ns)
+        self.rpc = ExchangeRpc(
+            self.service,
+            access=self.access,
+            rates=self.limits,
+            limits=config.limits,
+            heartbeat=self._heartbeat,
+            metrics=stream_metrics,
+            flush_interval_s=config.flush_interval_s,
+            max_streams=config.max_grpc_streams,
+        )
+        self.endpoint: StreamEndpoint = exchange_endpoint(
+            self.service,
+            self.access,
+            self.limits,
+            heartbeat=self._heartbeat,
+            limits=config.limits,
+            metrics=stream_metrics,
+        )
+
+    @property
+    def rest_routes(self) -> list[ControllerRouterHandler]:
+        """The routes of the production API."""
+        return exchange_routes(self.service, self.access, self.limits)
+
+    @property
+    def audit_routes(self) -> list[ControllerRouterHandler]:
+        """The routes of the audit API."""
+        return exchange_audit_routes(self.service)
+
+    @property
+    def grpc_service(self) -> tuple[str, grpc.GenericRpcHandler]:
+        """The full name of the gRPC service and its handlers."""
+        return SERVICE_NAME, self.rpc.handler()
+
+    def add_health(self, health: HealthRegistry) -> None:
+        """Enter the service and what it leans on into the registry."""
+        health.add_service(
+            NAME,
+            {
+                "sequencer": self._sequencer.health,
+                "read-models": self._projector.health,
+                "house-liquidity": self.house.health,
+            },
+        )
+        for name in self._data.health():
+            health.add_dependency(NAME, name, partial(self._store_health, name))
+
+    def _store_health(self, name: str) -> DependencyHealth:
+        return self._data.health()[name]
+
+    async def start(self) -> None:
+        """Recover, list what is configured, and begin. Raises: ConfigurationError, DamagedJournal, Unavailable."""
+        await asyncio.to_thread(self._warm_up)
+        recovered = await recover(
+            self._venue,
+            self._projector,
+            journal=self._data.journal,
+            snapshots=self._data.kernel_snapshots,
+            read_models=self._data.exchange,
+            compiler=self._compiler,
+            progress=self._progress,
+        )
+        if recovered.sequence:
+            log.info(
+                "exchange_recovered",
+                snapshot=recovered.snapshot,
+                replayed=recovered.replayed,
+                followed=recovered.followed,
+                sequence=recovered.sequence,
+                state_hash=self._venue.engine.state_hash(),
+            )
+        self._snapshots.go_on_after(recovered.snapshot)
+        self._sequencer.go_on_after(self._venue.sequence, self._venue.ts_ns)
+        self._venue.live = True
+        await self._list()
+        await self._open_demo()
+        for account in self._venue.orders.open_of.values():
+            for record in account.values():
+                if record.expires_ns:
+                    self._expiry.expiring(record.expires_ns)
+        self._tasks = [
+            self._supervisor.supervise(self._projector.run(), "read models"),
+            self._supervisor.supervise(self._snapshots.run(), "kernel snapshots"),
+            self._supervisor.supervise(self.metrics.run(), "exchange metrics"),
+        ]
+        self._expiry.start()
+        self._heartbeat.start()
+        self.house.adopt(self._venue.orders.open_orders(HOUSE_ACCOUNT))
+        await self.house.start(self._supervisor)
+
+    async def stop(self) -> None:
+        """Pull the house's quotes, finish what was taken in, store everything."""
+        await self.house.stop()
+        self.rpc.end_streams()
+        await self._expiry.stop()
+        await self._sequencer.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._heartbeat.stop()
+        with suppress(Unavailable):
+            await self._projector.flush()
+            await self._snapshots.make()
+
+    def _warm_up(self) -> None:
+        """Compile the kernel, or load what was compiled, before anything waits for it."""
+        Engine(compiler=self._compiler).run(np.zeros(0, dtype=COMMAND))
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        return self._supervisor.supervise(coroutine, name)
+
+    # The first start
+
+    async def _list(self) -> None:
+        entries = configuration_entries(
+            self._venue.registry,
+            assets=self._config.assets,
+            listings=self._config.listings,
+            fees=self._config.fees,
+            house_funds=self._config.house_funds,
+        )
+        if entries:
+            self.service.submit(*entries)
+            await self._sequencer.run_dry()
+        self.house.listed(self._venue.registry.listings)
+
+    async def _open_demo(self) -> None:
+        """Open the funded demo account at the first start, and find it again later."""
+        if not self._config.demo_funds:
+            return
+        origin = Origin("genesis")
+        registry = self._venue.registry
+        record = next((account for account in registry.accounts.values() if account.name == DEMO), None)
+        is_new = record is None
+        if record is None:
+            record = await self.service.create_account(AccountRequest(name=DEMO), origin)
+            for asset, amount in self._config.demo_funds.items():
+                if registry.has_asset(asset):
+                    await self.service.deposit(
+                        str(record.account), TransferRequest(asset=asset, amount=str(amount)), origin
+                    )
+        account_id = str(record.account)
+        key = next((key for key in registry.keys_of(record.account) if key.label == DEMO and not key.revoked_ns), None)
+        if key is None and record.status == 0:
+            key, secret = await self.service.create_key(account_id, KeyRequest(label=DEMO), origin)
+        elif key is not None:
+            secret = self._secrets.decrypt(key.encrypted_secret, key.api_key)
+        if key is not None:
+            self.demo = DemoCredentials(account_id, key.api_key, secret, is_new)
+
+    def _new_key(self) -> tuple[str, str, str]:
+        return new_credentials(self._secrets)
+
+    # The house
+
+    def _submit_for_house(self, rows: Rows, done: Callable[[Any], None]) -> None:
+        """Submit the house's commands as one group; `done` gets the events of all, or the failure."""
+        entries = [Entry(row, Note(HOUSE_ORIGIN)) for row in words(rows).tolist()]
+
+        def over(last: Entry) -> None:
+            failure = next((entry.failure for entry in entries if entry.failure is not None), None)
+            done(failure or [event for entry in entries for event in entry.events])
+
+        entries[-1].done = over
+        self.service.submit(*entries)
+
+    def _house_heard(self, records: Any, hit: set[str]) -> None:
+        self.house.orders_changed(records)
+        for symbol in sorted(hit):
+            self.house.hit(symbol)

@@ -1,0 +1,51 @@
+"""Lists of an account's records, for the account itself and for administrators."""
+
+from fauxchange.contracts.exchange import render
+from fauxchange.contracts.exchange.messages import (
+    BalancesResponse,
+    FillsResponse,
+    LedgerResponse,
+    OrdersResponse,
+)
+from fauxchange.data.ports import FillQuery, LedgerQuery, OrderQuery
+from fauxchange.services.exchange.service.exchange import ExchangeService
+
+
+def balances_response(service: ExchangeService, account: int) -> BalancesResponse:
+    """Return an account's balances."""
+    return BalancesResponse(
+        account_id=str(account),
+        balances=[
+            render.balance_message(balance, service.asset(balance.asset)) for balance in service.balances(account)
+        ],
+    )
+
+
+async def orders_response(service: ExchangeService, query: OrderQuery) -> OrdersResponse:
+    """Return a page of orders."""
+    page = await service.orders(query)
+    return OrdersResponse(
+        orders=[
+            render.order_message(record, service.listing_of(record.symbol), service.fills_in_memory(record.order_id))
+            for record in page.items
+        ],
+        next_cursor=page.next_cursor,
+    )
+
+
+async def fills_response(service: ExchangeService, query: FillQuery) -> FillsResponse:
+    """Return a page of fills."""
+    page = await service.fills(query)
+    return FillsResponse(
+        fills=[render.fill_message(fill, service.listing_of(fill.symbol)) for fill in page.items],
+        next_cursor=page.next_cursor,
+    )
+
+
+async def ledger_response(service: ExchangeService, query: LedgerQuery) -> LedgerResponse:
+    """Return a page of ledger entries."""
+    page = await service.ledger(query)
+    return LedgerResponse(
+        entries=[render.ledger_message(entry, service.asset(entry.asset)) for entry in page.items],
+        next_cursor=page.next_cursor,
+    )

@@ -1,0 +1,42 @@
+"""What came of requests with an Idempotency-Key, for 24 hours of venue time."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from fauxchange.domain.orders import CLIENT_ORDER_ID_KEPT_NS
+
+MAX_KEPT = 10_000
+"""Beyond this the oldest are forgotten early."""
+
+
+class IdempotencyIndex:
+    """Outcomes by key; they follow from the journal, and a restart goes on from `document`."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Any]] = {}
+        self._order: deque[tuple[int, str]] = deque()
+        self.under_way: set[str] = set()
+
+    def find(self, key: str, now_ns: int) -> dict[str, Any] | None:
+        """Return what came of the request with this key, None if there was none lately."""
+        while self._order and self._order[0][0] <= now_ns - CLIENT_ORDER_ID_KEPT_NS:
+            self._known.pop(self._order.popleft()[1], None)
+        return self._known.get(key)
+
+    def put(self, key: str, outcome: dict[str, Any], ts_ns: int) -> None:
+        """Remember what came of a request."""
+        self.under_way.discard(key)
+        self._known[key] = outcome
+        self._order.append((ts_ns, key))
+        while len(self._order) > MAX_KEPT:
+            self._known.pop(self._order.popleft()[1], None)
+
+    def document(self) -> list[Any]:
+        """Return everything as JSON."""
+        return [[ts_ns, key, self._known[key]] for ts_ns, key in self._order if key in self._known]
+
+    def restore(self, document: Iterable[Any]) -> None:
+        """Take up what an earlier run has stored."""
+        for ts_ns, key, outcome in document:
+            self.put(key, outcome, ts_ns)

@@ -1,0 +1,415 @@
+"""The house: it quotes around the market's price with orders like anyone's, through the one way into the kernel.
+
+The rules of this module:
+
+* What the house wants follows from the newest price alone (`core.quoting`); what it has is what the kernel reported of
+  its orders. A refresh submits the difference, as one group of commands, and nothing where both are equal.
+* One refresh of an instrument is under way at a time, and there is none more often than the refresh interval, unless
+  somebody traded with a quote: then at once.
+* Within a group the side that makes room moves first, so the house never meets itself.
+* Without a fresh price there is no quote. Age is told by the venue's clock, not by the next price.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+
+from fauxchange.domain.errors import Unavailable
+from fauxchange.domain.listings import Listing
+from fauxchange.domain.orders import OPEN_STATUSES, OrderRecord
+from fauxchange.platform.lifecycle import Supervisor
+from fauxchange.platform.ports import Clock, DependencyHealth, DependencyStatus, MetricsPort
+from fauxchange.services.exchange.core.commands import (
+    cancel,
+    cancel_all,
+    cancel_replace,
+    place,
+    replace_in_place,
+    set_reference_price,
+)
+from fauxchange.services.exchange.core.engine import join
+from fauxchange.services.exchange.core.layout import E_KIND, E_REASON, Rows
+from fauxchange.services.exchange.core.quoting import (
+    HousePlan,
+    Level,
+    Pricing,
+    asks_move_first,
+    desired_levels,
+    reference_moved,
+)
+from fauxchange.services.exchange.core.vocabulary import (
+    EVENT_COMMAND_REJECTED,
+    EVENT_ORDER_REJECTED,
+    HOUSE_ACCOUNT,
+    INSTRUMENT_OPEN,
+    ORDER_CANCELED,
+    ORDER_EXPIRED,
+    REASON_ORDER_FINISHED,
+    SIDE_BUY,
+    SIDE_SELL,
+    STP_EXPIRE_MAKER,
+    RejectReason,
+)
+from fauxchange.services.exchange.ports import FeedPrice, MarketPrices
+from fauxchange.services.exchange.service.alarm import Alarm
+
+HOUSE_PRIORITY: Final = 100
+"""The house looks at the clock after all prices of the same moment have been published."""
+RENEW_AT_QUOTE: Final = 2**61
+"""An order that has traded so much is replaced by a new one, or its sums would leave 64 bits.
+
+Units: minor units of the quote asset
+"""
+
+log = structlog.get_logger(__name__)
+
+
+class SubmitCommands(Protocol):
+    """The way to the kernel."""
+
+    def __call__(self, rows: Rows, done: Callable[[Sequence[list[int]] | Exception], None]) -> None:
+        """Carry out commands as one group; `done` gets their events (by `EVENT_COLUMNS`), or why there are none.
+
+        The orders that changed are told first. Raises: Unavailable; then `done` hears nothing
+        """
+        ...
+
+
+class HouseSettings(Protocol):
+    """What the house must be told. Units: nanoseconds of venue time."""
+
+    @property
+    def pricing(self) -> Mapping[str, Pricing]:
+        """Where each instrument's price comes from."""
+        ...
+
+    @property
+    def house(self) -> Mapping[str, HousePlan]:
+        """How each instrument is quoted."""
+        ...
+
+    @property
+    def house_refresh_interval_ns(self) -> int:
+        """The shortest time between two refreshes of an instrument."""
+        ...
+
+    @property
+    def house_stale_after_ns(self) -> int:
+        """The age of a price at which quotes are pulled."""
+        ...
+
+
+class HouseMetrics:
+    """The measurements of the house. Labels: symbol, bounded by what is listed; reason, by the kernel's."""
+
+    def __init__(self, metrics: MetricsPort) -> None:
+        self.refreshes = metrics.counter(
+            "exchange_house_refreshes_total", "Changes of the house's quotes, by symbol.", ("symbol",)
+        )
+        self.pulls = metrics.counter(
+            "exchange_house_pulls_total", "Times the house pulled its quotes for want of a fresh price.", ("symbol",)
+        )
+        self.refusals = metrics.counter(
+            "exchange_house_refusals_total", "Commands of the house that came to nothing, by reason.", ("reason",)
+        )
+        self.stale = metrics.gauge(
+            "exchange_house_stale_instruments", "Instruments that the house does not quote for want of a fresh price."
+        )
+
+
+@dataclass(slots=True, eq=False)
+class _Desk:
+    """What the house knows of one instrument. Units: ticks of the instrument, nanoseconds of venue time."""
+
+    listing: Listing
+    plan: HousePlan
+    pricing: Pricing
+    orders: dict[int, OrderRecord] = field(default_factory=dict)
+    price: tuple[int, int] | None = None
+    priced_ns: int = 0
+    is_stale: bool = True
+    was_pulled: bool = False
+    reference_ticks: int | None = None
+    refreshed_ns: int | None = None
+    is_due: bool = False
+    """Something changed since the last refresh."""
+    is_urgent: bool = False
+    """It shall not wait for the refresh interval."""
+    in_flight: bool = False
+    refused: frozenset[int] = frozenset()
+    """The reasons for which commands of the last refresh were refused."""
+
+    @property
+    def symbol(self) -> str:
+        return self.listing.symbol
+
+
+class HouseLiquidity:
+    """Keep the house's quotes where they should be; `adopt` and `listed` come before `start`."""
+
+    def __init__(
+        self, submit: SubmitCommands, *, prices: MarketPrices, clock: Clock, config: HouseSettings, metrics: MetricsPort
+    ) -> None:
+        self._submit = submit
+        self._prices = prices
+        self._clock = clock
+        self._config = config
+        self._metrics = HouseMetrics(metrics)
+        self._alarm = Alarm(clock, self._ring, name="house liquidity", priority=HOUSE_PRIORITY)
+        self._desks: dict[str, _Desk] = {}
+        self._desks_of: dict[str, list[_Desk]] = {}
+        self._adopted: dict[int, OrderRecord] = {}
+        self._running = False
+
+    # Beginning and end
+
+    def listed(self, listings: Iterable[Listing]) -> None:
+        """Take note of the instruments that are traded; those without a plan and a price are left alone."""
+        for listing in listings:
+            plan, pricing = self._config.house.get(listing.symbol), self._config.pricing.get(listing.symbol)
+            if plan is None or pricing is None or listing.symbol in self._desks:
+                continue
+            desk = _Desk(listing=listing, plan=plan, pricing=pricing)
+            self._desks[listing.symbol] = desk
+            if pricing.feed is not None:
+                self._desks_of.setdefault(pricing.feed, []).append(desk)
+        self._take_over()
+
+    def adopt(self, records: Iterable[OrderRecord]) -> None:
+        """Take over the open orders of an earlier run."""
+        self._adopted.update((record.order_id, record) for record in records)
+        self._take_over()
+
+    async def start(self, supervisor: Supervisor) -> None:
+        """Begin to quote, from the newest prices there are; old quotes without a fresh price are pulled."""
+        self._running = True
+        self._alarm.start(supervisor.supervise)
+        self._prices.subscribe(self.heard)
+        for desk in self._desks.values():
+            if desk.pricing.feed is None:
+                desk.price, desk.is_stale = desk.pricing.constant(), False
+            else:
+                newest = self._prices.latest(desk.pricing.feed)
+                if newest is not None:
+                    self._take_price(desk, newest)
+            desk.is_due = desk.is_urgent = True
+            self._attend(desk)
+        self._show_stale()
+
+    async def stop(self) -> None:
+        """Pull all quotes, and quote no more."""
+        self._running = False
+        await self._alarm.stop()
+        if any(desk.orders or desk.in_flight for desk in self._desks.values()):
+            try:
+                self._submit(cancel_all(HOUSE_ACCOUNT), _ignore)
+            except Unavailable as exc:
+                log.warning("house_quotes_left", reason=exc.message)
+
+    def health(self) -> DependencyHealth:
+        """Say whether the house quotes all that it should."""
+        stale = [desk.symbol for desk in self._desks.values() if desk.is_stale]
+        if stale:
+            return DependencyHealth(DependencyStatus.DEGRADED, f"no fresh price for {', '.join(stale)}: not quoted")
+        return DependencyHealth(DependencyStatus.OK)
+
+    def _take_over(self) -> None:
+        for order_id, record in list(self._adopted.items()):
+            desk = self._desks.get(record.symbol)
+            if desk is not None:
+                desk.orders[order_id] = self._adopted.pop(order_id)
+
+    # What the house hears
+
+    def heard(self, prices: Sequence[FeedPrice]) -> None:
+        """Take in the prices of one step."""
+        if not self._running:
+            return
+        fresh = []
+        for price in prices:
+            for desk in self._desks_of.get(price.symbol, ()):
+                was_stale = desk.is_stale
+                self._take_price(desk, price)
+                if was_stale and not desk.is_stale:
+                    desk.is_urgent = True
+                    fresh.append(desk)
+                self._attend(desk)
+        if fresh:
+            self._show_stale()
+            back = [desk.symbol for desk in fresh if desk.was_pulled]
+            if back:
+                log.info("house_quotes_back", symbols=back)
+
+    def orders_changed(self, records: Iterable[OrderRecord]) -> None:
+        """Take note of orders of the house that changed in a batch."""
+        for record in records:
+            desk = self._desks.get(record.symbol)
+            if desk is None:
+                continue
+            if record.status in OPEN_STATUSES:
+                desk.orders[record.order_id] = record
+                continue
+            desk.orders.pop(record.order_id, None)
+            if record.status == ORDER_EXPIRED or (record.status == ORDER_CANCELED and not desk.in_flight):
+                # Not our doing; what filled one is told by `hit`.
+                desk.is_due = True
+                self._attend(desk)
+
+    def hit(self, symbol: str) -> None:
+        """Take note that somebody traded with a quote: show again what was taken, at once."""
+        desk = self._desks.get(symbol)
+        if desk is not None:
+            desk.is_due = desk.is_urgent = True
+            self._attend(desk)
+
+    def _take_price(self, desk: _Desk, price: FeedPrice) -> None:
+        """Take a price, unless it comes after a newer one or is stale already: quotes never go back in time."""
+        now_ns = self._clock.now_ns()
+        priced_ns = min(price.ts_ns, now_ns)
+        stale_ns = priced_ns + self._config.house_stale_after_ns
+        if priced_ns < desk.priced_ns or stale_ns <= now_ns:
+            return
+        desk.price = desk.pricing.bid_ask(price.bid_ticks, price.ask_ticks)
+        desk.priced_ns = priced_ns
+        desk.is_stale = False
+        desk.is_due = True
+        self._alarm.ring_by(stale_ns)
+
+    def _ring(self) -> None:
+        """Pull what has become stale, and do what was put off."""
+        pulled = []
+        now_ns = self._clock.now_ns()
+        for desk in self._desks.values():
+            if desk.pricing.feed is not None and not desk.is_stale:
+                stale_ns = desk.priced_ns + self._config.house_stale_after_ns
+                if stale_ns > now_ns:
+                    self._alarm.ring_by(stale_ns)
+                else:
+                    desk.is_stale = desk.was_pulled = desk.is_due = desk.is_urgent = True
+                    pulled.append(desk.symbol)
+                    self._metrics.pulls.inc(1, desk.symbol)
+            self._attend(desk)
+        if pulled:
+            log.warning("house_quotes_pulled", symbols=pulled, reason="no fresh price")
+            self._show_stale()
+
+    def _show_stale(self) -> None:
+        self._metrics.stale.set(sum(desk.is_stale for desk in self._desks.values()))
+
+    # What the house does
+
+    def _attend(self, desk: _Desk) -> None:
+        """Refresh an instrument if it needs it, now or as soon as it may."""
+        if not self._running or desk.in_flight or not desk.is_due:
+            return
+        now_ns = self._clock.now_ns()
+        if desk.refreshed_ns is not None and not desk.is_urgent:
+            allowed_ns = desk.refreshed_ns + self._config.house_refresh_interval_ns
+            if now_ns < allowed_ns:
+                self._alarm.ring_by(allowed_ns)
+                return
+        desk.is_due = desk.is_urgent = False
+        desk.refreshed_ns = now_ns
+        rows = self._changes(desk)
+        if rows:
+            self._send(desk, rows)
+
+    def _send(self, desk: _Desk, rows: list[Rows]) -> None:
+        desk.in_flight = True
+        try:
+            self._submit(join(rows), lambda outcome: self._over(desk, outcome))
+        except Unavailable as exc:
+            self._over(desk, exc)
+            return
+        self._metrics.refreshes.inc(1, desk.symbol)
+
+    def _over(self, desk: _Desk, outcome: Sequence[list[int]] | Exception) -> None:
+        """Take note of what came of a refresh, and do what was asked for meanwhile."""
+        desk.in_flight = False
+        if isinstance(outcome, Exception):
+            # Whether it was stored is told by the orders. It is tried again after the interval, not at once.
+            desk.reference_ticks = None
+            desk.is_due, desk.is_urgent = True, False
+            self._metrics.refusals.inc(1, "unavailable")
+        else:
+            self._look_for_refusals(desk, outcome)
+        self._attend(desk)
+
+    def _look_for_refusals(self, desk: _Desk, events: Sequence[list[int]]) -> None:
+        reasons = [
+            event[E_REASON] for event in events if event[E_KIND] in (EVENT_COMMAND_REJECTED, EVENT_ORDER_REJECTED)
+        ]
+        # An order that was filled on the way is no trouble: the fill has been told, and is made good.
+        troubles = frozenset(reasons) - {REASON_ORDER_FINISHED}
+        for reason in reasons:
+            self._metrics.refusals.inc(1, RejectReason(reason).name.lower())
+        for reason in sorted(troubles - desk.refused):
+            log.warning("house_refused", symbol=desk.symbol, reason=RejectReason(reason).name.lower())
+        desk.refused = troubles
+
+    def _changes(self, desk: _Desk) -> list[Rows]:
+        """Return the commands that turn what the house has in an instrument into what it wants."""
+        if desk.is_stale or desk.price is None:
+            return [cancel_all(HOUSE_ACCOUNT, desk.listing.number)] if desk.orders else []
+        if desk.listing.status != INSTRUMENT_OPEN:
+            # Nothing can be entered, and nobody can trade with what is there.
+            return []
+        bid_ticks, ask_ticks = desk.price
+        rows: list[Rows] = []
+        mid_ticks = (bid_ticks + ask_ticks) // 2
+        if reference_moved(desk.listing, desk.reference_ticks, mid_ticks):
+            desk.reference_ticks = mid_ticks
+            rows.append(set_reference_price(desk.listing.number, mid_ticks))
+        desired = desired_levels(desk.listing, desk.plan, bid_ticks, ask_ticks)
+        return rows + self._moves(desk, desired)
+
+    def _moves(self, desk: _Desk, desired: Sequence[Level]) -> list[Rows]:
+        cancels: list[Rows] = []
+        moves: dict[int, list[Rows]] = {}
+        for side in (SIDE_BUY, SIDE_SELL):
+            wanted = [level for level in desired if level.side == side]
+            resting = [record for record in desk.orders.values() if record.side == side]
+            surplus, moves[side] = _differences(desk.listing, wanted, resting)
+            cancels += surplus
+        resting_bids = [record.price_ticks for record in desk.orders.values() if record.side == SIDE_BUY]
+        if asks_move_first(desired, resting_bids):
+            return cancels + moves[SIDE_SELL] + moves[SIDE_BUY]
+        return cancels + moves[SIDE_BUY] + moves[SIDE_SELL]
+
+
+def _differences(
+    listing: Listing, wanted: Sequence[Level], resting: Iterable[OrderRecord]
+) -> tuple[list[Rows], list[Rows]]:
+    """Return the cancels and the other commands that make one side what is wanted."""
+    missing = {(level.price_ticks, level.lots): level for level in wanted}
+    in_turn = sorted(resting, key=lambda record: record.order_id)
+    spare = [record for record in in_turn if missing.pop((record.price_ticks, record.leaves_lots), None) is None]
+    # The best of them become the best that are missing.
+    spare.sort(key=lambda record: -record.price_ticks if record.side == SIDE_BUY else record.price_ticks)
+    levels = list(missing.values())
+    moves = [_move(listing, record, level) for record, level in zip(spare, levels, strict=False)]
+    moves += [_place(listing, level) for level in levels[len(spare) :]]
+    return [cancel(HOUSE_ACCOUNT, record.order_id) for record in spare[len(levels) :]], moves
+
+
+def _place(listing: Listing, level: Level) -> Rows:
+    return place(
+        HOUSE_ACCOUNT,
+        listing.number,
+        level.side,
+        price_ticks=level.price_ticks,
+        order_lots=level.lots,
+        self_trade_prevention=STP_EXPIRE_MAKER,
+    )
+
+
+def _move(listing: Listing, record: OrderRecord, level: Level) -> Rows:
+    if record.cum_quote >= RENEW_AT_QUOTE:
+        return cancel_replace(record.order_id, _place(listing, level))
+    return replace_in_place(HOUSE_ACCOUNT, record.order_id, price_ticks=level.price_ticks, order_lots=level.lots)
+
+
+def _ignore(outcome: Sequence[list[int]] | Exception) -> None:
+    """Take no interest in what came of it."""

@@ -1,0 +1,141 @@
+"""The read models, written behind: orders, fills, ledger entries, accounts, keys, the audit trail.
+
+What batches change is gathered and stored together, in one transaction with how far it goes. Nothing here is needed to
+acknowledge an order: while the store is away, what was gathered waits (up to a bound, beyond which new orders are
+refused), and after a restart it is gathered anew from the journal.
+"""
+
+import asyncio
+import copy
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from fauxchange.data.ports import ExchangeReadModels, Projection
+from fauxchange.domain.errors import FauxchangeError, Unavailable
+from fauxchange.domain.orders import AccountRecord, FillRecord, KeyRecord, LedgerEntry, OrderRecord
+from fauxchange.platform.ports import DependencyHealth, DependencyStatus
+from fauxchange.services.exchange.core.layout import Int64Array
+from fauxchange.services.exchange.service.entries import Batch
+from fauxchange.services.exchange.service.trail import OpenBlock, TrailWriter
+
+FLUSH_INTERVAL_S = 0.1
+RETRY_S = 1.0
+MAX_BEHIND = 200_000
+"""So many commands may wait for the read models before new ones are refused."""
+
+log = structlog.get_logger(__name__)
+
+
+class Projector:
+    """Gather what changes, and store it. `position` is the sequence that the store has reached."""
+
+    def __init__(self, store: ExchangeReadModels, document: Callable[[], dict[str, Any]]) -> None:
+        self._store = store
+        self._document = document
+        self.stored: Callable[[Sequence[int]], None] = lambda _order_ids: None
+        """Told the orders whose present state has been stored."""
+        self.orders: dict[int, OrderRecord] = {}
+        self.fills: list[FillRecord] = []
+        self.ledger: list[LedgerEntry] = []
+        self.accounts: dict[int, AccountRecord] = {}
+        self.keys: dict[str, KeyRecord] = {}
+        self.trail = TrailWriter()
+        self.sequence = 0
+        self.position = 0
+        self._storing = asyncio.Lock()
+        self._problem = ""
+        self._left: tuple[Projection, OpenBlock | None] | None = None
+
+    def go_on_after(self, sequence: int, trail: TrailWriter) -> None:
+        """Begin behind what the store holds."""
+        self.sequence = self.position = sequence
+        self.trail = trail
+
+    @property
+    def behind(self) -> int:
+        """How many commands the store lacks."""
+        return self.sequence - self.position
+
+    def record(self, batch: Batch, events: Int64Array, bounds: Sequence[int]) -> None:
+        """Take note of a batch that was carried out; the events of entry `i` are rows `bounds[i]:bounds[i + 1]`."""
+        row_bytes, event_bytes = batch.matrix.tobytes(), events.tobytes()
+        width = batch.matrix.shape[1] * 8
+        event_width = events.shape[1] * 8
+        add = self.trail.add
+        for index, entry in enumerate(batch.entries):
+            begun, end = bounds[index], bounds[index + 1]
+            add(
+                row_bytes[index * width : (index + 1) * width],
+                entry.packed,
+                event_bytes[begun * event_width : end * event_width],
+                end - begun,
+                batch.ts_ns,
+            )
+        self.sequence = batch.last_sequence
+
+    def health(self) -> DependencyHealth:
+        """Say whether the read models are being stored."""
+        if self._problem:
+            return DependencyHealth(
+                DependencyStatus.DEGRADED, f"the read models are {self.behind} commands behind: {self._problem}"
+            )
+        return DependencyHealth(DependencyStatus.OK)
+
+    async def run(self) -> None:
+        """Store what was gathered, again and again, until cancelled."""
+        while True:
+            try:
+                await self.flush()
+                pause_s = FLUSH_INTERVAL_S
+            except FauxchangeError:
+                # Logged and told by `health`.
+                pause_s = RETRY_S
+            await asyncio.sleep(pause_s)
+
+    async def flush(self) -> None:
+        """Store everything gathered before this call. Raises: Unavailable (it stays gathered)."""
+        wanted = self.sequence
+        # Whoever comes while another stores waits for it, and then stores what is new for all who wait.
+        while self.position < wanted:
+            async with self._storing:
+                if self.position < wanted:
+                    await self._store_next()
+
+    async def _store_next(self) -> None:
+        projection, block = self._left or self._take()
+        self._left = (projection, block)
+        begun = time.perf_counter()
+        try:
+            if block is not None and not projection.trail:
+                projection.trail = [await asyncio.to_thread(block.pack)]
+            await self._store.store(projection)
+        except Unavailable as exc:
+            if not self._problem:
+                log.error("read_models_failed", error=exc.message, behind=self.behind)
+            self._problem = exc.message
+            raise
+        if self._problem:
+            log.warning("read_models_recovered", behind=self.behind)
+        self._problem = ""
+        self._left = None
+        self.position = projection.sequence
+        self.stored([record.order_id for record in projection.orders if record.order_id not in self.orders])
+        log.debug("read_models_stored", sequence=self.position, seconds=round(time.perf_counter() - begun, 3))
+
+    def _take(self) -> tuple[Projection, OpenBlock | None]:
+        """Return what was gathered, as it stands now, and begin to gather anew."""
+        projection = Projection(
+            sequence=self.sequence,
+            document=self._document(),
+            accounts=list(self.accounts.values()),
+            keys=list(self.keys.values()),
+            # Orders go on changing while they are stored.
+            orders=[copy.copy(record) for record in self.orders.values()],
+            fills=self.fills,
+            ledger=self.ledger,
+        )
+        self.accounts, self.keys, self.orders, self.fills, self.ledger = {}, {}, {}, [], []
+        return projection, self.trail.take()

@@ -1,0 +1,220 @@
+"""The sequencer: one queue, one order of events.
+
+Commands that arrive during one turn of the event loop, or while the journal stores the batch before, become one batch.
+It gets sequence numbers and the venue's time, is stored durably, and only then carried out and answered. While the
+journal stores a batch, the one before it is carried out.
+
+When storing fails nothing was carried out and nothing is acknowledged: callers are refused at once, and whether the
+batch was stored all the same is found out before the next one. If it was, it is carried out, late.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from fauxchange.data.ports import JournalRepository
+from fauxchange.domain.errors import FauxchangeError, Unavailable, check
+from fauxchange.platform.ports import Clock, DependencyHealth, DependencyStatus
+from fauxchange.services.exchange.service.entries import Batch, Entry, pack_batch, seal
+
+MAX_BATCH = 1_000
+RETRY_S = 0.25
+RETRY_AFTER_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Processor(Protocol):
+    """Who carries out what has been stored."""
+
+    def process(self, batch: Batch) -> None:
+        """Carry out a batch and give each entry its events."""
+        ...
+
+    def drop(self, entries: Sequence[Entry]) -> None:
+        """Take note that these commands were not stored and never will be."""
+        ...
+
+
+class Sequencer:
+    """Order, store and carry out commands. Units: max_queue in commands."""
+
+    def __init__(
+        self,
+        journal: JournalRepository,
+        processor: Processor,
+        *,
+        clock: Clock,
+        max_queue: int,
+        spawn: Callable[..., object],
+    ) -> None:
+        self._journal = journal
+        self._processor = processor
+        self._clock = clock
+        self._max_queue = max_queue
+        self._spawn = spawn
+        self._loop = asyncio.get_running_loop()
+        self._queue: list[Entry] = []
+        self._storing: Batch | None = None
+        self._scheduled = False
+        self._problem = ""
+        self._closed = False
+        self._next_sequence = 1
+        self._last_ns = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.batches = 0
+        self.commands = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait to be stored or are being stored."""
+        return len(self._queue) + (0 if self._storing is None else len(self._storing.entries))
+
+    @property
+    def _busy(self) -> bool:
+        return self._storing is not None or self._scheduled
+
+    def go_on_after(self, sequence: int, ts_ns: int) -> None:
+        """Give the next command the number after `sequence`, and no time before that one's."""
+        check(self._storing is None and not self._queue, "numbering is set before the first command")
+        self._next_sequence = sequence + 1
+        self._last_ns = ts_ns
+
+    def submit(self, *entries: Entry) -> None:
+        """Take commands in, to be stored together where they fit; each entry's `done` tells when it is over.
+
+        Raises: Unavailable if nothing can be stored now or too much waits; then none of them was taken
+        """
+        if self._problem or self._closed:
+            reason = self._problem or "the exchange is stopping"
+            raise Unavailable(
+                f"orders cannot be stored: {reason}", code="journal_unavailable", retry_after_s=RETRY_AFTER_S
+            )
+        if len(self._queue) + len(entries) > self._max_queue:
+            raise Unavailable(
+                f"{len(self._queue)} commands wait already, which is the limit",
+                code="queue_full",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        if self._idle.is_set():
+            self._idle.clear()
+            # From the first command that waits to the last that is answered, venue time stands still.
+            self._clock.hold()
+        self._queue.extend(entries)
+        if not self._busy:
+            self._scheduled = True
+            self._loop.call_soon(self._store_next)
+
+    async def run_dry(self) -> None:
+        """Wait until everything submitted so far, and what that leads to, has been answered."""
+        while not self._idle.is_set():
+            await self._idle.wait()
+
+    async def close(self) -> None:
+        """Refuse what comes from now on, and finish what was taken in."""
+        self._closed = True
+        await self.run_dry()
+
+    def health(self) -> DependencyHealth:
+        """Say whether orders can be stored."""
+        if self._problem:
+            return DependencyHealth(DependencyStatus.DOWN, f"the journal cannot be written: {self._problem}", True)
+        return DependencyHealth(DependencyStatus.OK, "", True)
+
+    def _store_next(self) -> None:
+        self._scheduled = False
+        if not self._queue:
+            self._rest()
+            return
+        entries, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+        self._last_ns = max(self._last_ns, self._clock.now_ns())
+        batch = seal(entries, self._next_sequence, self._last_ns)
+        self._storing = batch
+        self._journal.append_soon(batch.first_sequence, batch.last_sequence, pack_batch(batch), self._stored)
+
+    def _stored(self, failure: Exception | None) -> None:
+        batch, self._storing = self._storing, None
+        if batch is None:
+            return
+        if failure is not None:
+            self._fail(batch, failure)
+            return
+        self._next_sequence = batch.last_sequence + 1
+        self.batches += 1
+        self.commands += len(batch.entries)
+        if self._queue:
+            # The journal stores the next batch while this one is carried out.
+            self._store_next()
+        self._carry_out(batch)
+        if not self._busy:
+            self._store_next()
+
+    def _carry_out(self, batch: Batch) -> None:
+        self._processor.process(batch)
+        for entry in batch.entries:
+            _answer(entry)
+
+    def _rest(self) -> None:
+        if not self._idle.is_set():
+            self._idle.set()
+            self._clock.release()
+
+    def _fail(self, batch: Batch, failure: Exception) -> None:
+        self._problem = failure.message if isinstance(failure, FauxchangeError) else str(failure)
+        log.error("journal_failed", error=self._problem, first_sequence=batch.first_sequence)
+        waiting, self._queue = self._queue, []
+        self._drop(waiting)
+        self._spawn(self._reconcile(batch), "journal reconciliation")
+
+    async def _reconcile(self, batch: Batch) -> None:
+        """Find out whether a batch whose storing failed was stored; then go on."""
+        answered = False
+        while True:
+            try:
+                last = await self._journal.last_sequence()
+                break
+            except Unavailable as exc:
+                self._problem = exc.message
+            if not answered:
+                answered = True
+                _refuse(
+                    batch.entries,
+                    "whether the order was stored is not known yet; ask for it by its client order id, or repeat it",
+                    "outcome_unknown",
+                )
+            if self._closed:
+                self._rest()
+                return
+            await asyncio.sleep(RETRY_S)
+        check(
+            last in {batch.first_sequence - 1, batch.last_sequence},
+            f"the journal ends with {last}, which is neither before nor after the batch that failed",
+        )
+        self._problem = ""
+        stored = last == batch.last_sequence
+        log.warning("journal_reconciled", stored=stored, first_sequence=batch.first_sequence, last_sequence=last)
+        if stored:
+            self._next_sequence = batch.last_sequence + 1
+            self._carry_out(batch)
+        else:
+            self._drop(batch.entries)
+        self._store_next()
+
+    def _drop(self, entries: Sequence[Entry]) -> None:
+        self._processor.drop(entries)
+        _refuse(entries, "nothing was done: the journal cannot be written", "journal_unavailable")
+
+
+def _refuse(entries: Sequence[Entry], message: str, code: str) -> None:
+    for entry in entries:
+        entry.failure = Unavailable(message, code=code, retry_after_s=RETRY_AFTER_S)
+        _answer(entry)
+
+
+def _answer(entry: Entry) -> None:
+    done, entry.done = entry.done, None
+    if done is not None:
+        done(entry)

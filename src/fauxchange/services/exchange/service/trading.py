@@ -1,0 +1,294 @@
+"""Orders: place, cancel, amend, replace; each answered once it is durable and carried out."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from fauxchange.contracts.exchange.messages import AmendRequest, OrderRequest
+from fauxchange.contracts.exchange.refusals import refusal
+from fauxchange.data.ports import OrderQuery
+from fauxchange.domain.errors import Conflict, FauxchangeError, InvariantViolation, NotFound, Rejected
+from fauxchange.domain.orders import OPEN_STATUSES, FillRecord, OrderRecord
+from fauxchange.services.exchange.core.commands import cancel_all
+from fauxchange.services.exchange.core.layout import C_KIND, C_ORDER_ID, E_KIND, E_ORDER_ID
+from fauxchange.services.exchange.core.vocabulary import (
+    COMMAND_CANCEL_REPLACE,
+    EVENT_ORDER_CANCELED,
+    RejectReason,
+)
+from fauxchange.services.exchange.service.entries import Entry, Note, row_of
+from fauxchange.services.exchange.service.live_orders import Named, fingerprint_of
+from fauxchange.services.exchange.service.placing import amend_row, cancel_row, place_row
+from fauxchange.services.exchange.service.requests import Origin, Outcome, Placement
+from fauxchange.services.exchange.service.use_cases import UseCases, refused
+
+Done = Callable[[Outcome], None]
+CheckBefore = Callable[[int, OrderRequest], str | None]
+"""A user's own rules: return why an order of an account is refused, or None."""
+
+CLIENT_PREFIX = "client:"
+MAX_REF_DIGITS = 18
+
+
+class Trading(UseCases):
+    """What traders do."""
+
+    check_before: CheckBefore | None = None
+
+    # Placing
+
+    def submit_order(self, account: int, request: OrderRequest, origin: Origin, done: Done) -> None:
+        """Place an order; `done` hears once what came of it, when that is durable.
+
+        Raises: InvalidRequest, NotFound, Conflict, Unavailable; then `done` hears nothing
+        """
+        listing = self.registry.listing(request.symbol)
+        row = place_row(account, listing, request)
+        self._submit(account, request, row, origin, done)
+
+    async def place_order(self, account: int, request: OrderRequest, origin: Origin) -> Placement:
+        """Place an order and wait until it is durable; a rejected one is told by its status.
+
+        Raises: InvalidRequest, NotFound, Conflict, Unavailable
+        """
+        return await _outcome_of(lambda done: self.submit_order(account, request, origin, done))
+
+    async def place_orders(self, account: int, requests: Sequence[OrderRequest], origin: Origin) -> list[Outcome]:
+        """Place several orders in their order, each accepted or refused by itself."""
+        outcomes: list[Outcome | None] = [None] * len(requests)
+        complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        missing = len(requests)
+
+        def take(index: int, outcome: Outcome) -> None:
+            nonlocal missing
+            outcomes[index] = outcome
+            missing -= 1
+            if missing == 0 and not complete.done():
+                complete.set_result(None)
+
+        for index, request in enumerate(requests):
+            try:
+                self.submit_order(account, request, origin, lambda outcome, index=index: take(index, outcome))  # type: ignore[misc]  # mypy has no type for a default
+            except FauxchangeError as exc:
+                take(index, Outcome(failure=exc))
+        await complete
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    async def replace_order(self, account: int, ref: str, request: OrderRequest, origin: Origin) -> Placement:
+        """Put a new order in the place of an open one: both halves happen, or neither.
+
+        Raises: InvalidRequest, NotFound, Conflict, Rejected, Unavailable
+        """
+        order_id = await self._order_id(account, ref)
+        listing = self.registry.listing(request.symbol)
+        row = place_row(account, listing, request)
+        row[C_KIND], row[C_ORDER_ID] = COMMAND_CANCEL_REPLACE, order_id
+        return await _outcome_of(lambda done: self._submit(account, request, row, origin, done))
+
+    def _submit(self, account: int, request: OrderRequest, row: list[int], origin: Origin, done: Done) -> None:
+        name = request.client_order_id
+        fingerprint = 0 if name is None else fingerprint_of(row)
+        if name is not None and self._repeats(account, name, fingerprint, done):
+            return
+        verdict = None if self.check_before is None else self.check_before(account, request)
+        if verdict is not None:
+            _refuse_row(row)
+        entry = Entry(row, Note(origin, client_order_id=name, verdict=verdict, fingerprint=fingerprint))
+        if name is None:
+            entry.done = lambda over: done(self._placed(over))
+        else:
+            named = Named(fingerprint, entry=entry)
+            entry.done = lambda over: named.tell(self._placed(over), done)
+            self.submit(entry)
+            self.venue.orders.reserve(account, name, named)
+            return
+        self.submit(entry)
+
+    def _repeats(self, account: int, name: str, fingerprint: int, done: Done) -> bool:
+        """Answer an order that was asked for before, if it was. Raises: Conflict if it was another one."""
+        self.venue.orders.forget_names(self.clock.now_ns())
+        named = self.venue.orders.named(account, name)
+        if named is None:
+            return False
+        if named.fingerprint != fingerprint:
+            raise Conflict(
+                f"client order id {name} belongs to another order, open or finished in the last 24 hours",
+                code="duplicate_client_order_id",
+                field="client_order_id",
+            )
+        if named.entry is not None:
+            if named.entry.failure is not None:
+                # It is not known yet whether it was stored.
+                raise named.entry.failure
+            named.waiting.append(done)
+            return True
+        record = self.venue.orders.by_id.get(named.order_id)
+        if record is not None:
+            placement = Placement(record, self.venue.orders.fills(record.order_id), repeated=True)
+            asyncio.get_running_loop().call_soon(done, Outcome(placement))
+            return True
+        self.spawn(self._tell_stored(named.order_id, done), "repeated order")
+        return True
+
+    async def _tell_stored(self, order_id: int, done: Done) -> None:
+        try:
+            placement = await self._stored(order_id)
+            placement.repeated = True
+            outcome = Outcome(placement)
+        except FauxchangeError as exc:
+            outcome = Outcome(failure=exc)
+        done(outcome)
+
+    def _placed(self, entry: Entry) -> Outcome:
+        if entry.failure is not None:
+            return Outcome(failure=entry.failure)
+        record: OrderRecord | None = entry.result
+        if record is None:
+            refusal_of_old = refused(entry.events)
+            if refusal_of_old is None:
+                raise InvariantViolation(f"command {entry.sequence} has neither an order nor a refusal")
+            if entry.note.client_order_id is not None:
+                self.venue.orders.release(entry.account, entry.note.client_order_id, entry)
+            return Outcome(failure=refusal_of_old)
+        return Outcome(Placement(record, self.venue.orders.fills(record.order_id)))
+
+    # Changing and ending
+
+    def submit_cancel(self, account: int, ref: str, origin: Origin, done: Done) -> None:
+        """Cancel an open order; `done` hears once what came of it. Raises: NotFound, Rejected, Unavailable."""
+        record = self._open_order(account, ref)
+        self._submit_change(cancel_row(account, record.order_id), record, origin, done)
+
+    def submit_amend(self, account: int, ref: str, request: AmendRequest, origin: Origin, done: Done) -> None:
+        """Amend an open order; `done` hears once what came of it.
+
+        Raises: InvalidRequest, NotFound, Rejected, Unavailable
+        """
+        record = self._open_order(account, ref)
+        row = amend_row(account, self.registry.listing(record.symbol), record, request)
+        self._submit_change(row, record, origin, done)
+
+    async def cancel_order(self, account: int, ref: str, origin: Origin) -> Placement:
+        """Cancel an open order. Raises: NotFound, Rejected (it is not open any more), Unavailable."""
+        await self._check_open(account, ref)
+        return await _outcome_of(lambda done: self.submit_cancel(account, ref, origin, done))
+
+    async def amend_order(self, account: int, ref: str, request: AmendRequest, origin: Origin) -> Placement:
+        """Amend an open order. Raises: InvalidRequest, NotFound, Rejected, Unavailable."""
+        await self._check_open(account, ref)
+        return await _outcome_of(lambda done: self.submit_amend(account, ref, request, origin, done))
+
+    async def cancel_all(self, account: int, symbol: str | None, origin: Origin) -> list[OrderRecord]:
+        """Cancel all open orders of an account, or those of one symbol; return them. Raises: NotFound, Unavailable."""
+        command = cancel_all(account) if symbol is None else cancel_all(account, self.registry.listing(symbol).number)
+        entry = await self.carry_out(row_of(command), Note(origin))
+        ids = [event[E_ORDER_ID] for event in entry.events if event[E_KIND] == EVENT_ORDER_CANCELED]
+        found = [self.venue.orders.by_id.get(order_id) for order_id in ids]
+        if all(record is not None for record in found):
+            return [record for record in found if record is not None]
+        return [(await self._stored(order_id)).order for order_id in ids]
+
+    def _submit_change(self, row: list[int], record: OrderRecord, origin: Origin, done: Done) -> None:
+        def over(entry: Entry) -> None:
+            failure = entry.failure or refused(entry.events)
+            if failure is None:
+                done(Outcome(Placement(record, self.venue.orders.fills(record.order_id))))
+            else:
+                if isinstance(failure, Rejected):
+                    failure.order = record
+                done(Outcome(failure=failure))
+
+        self.submit(Entry(row, Note(origin), over))
+
+    def _open_order(self, account: int, ref: str) -> OrderRecord:
+        """Return an order that is open. Raises: NotFound; Rejected if it is in memory and finished."""
+        record = self._in_memory(account, ref)
+        if record is None:
+            raise _unknown_order(ref)
+        if record.status not in OPEN_STATUSES:
+            raise _finished(record)
+        return record
+
+    async def _check_open(self, account: int, ref: str) -> None:
+        """Refuse an order that has finished, by the word for it. Raises: NotFound, Rejected."""
+        if self._in_memory(account, ref) is None:
+            raise _finished((await self.order(account, ref)).order)
+
+    # Finding
+
+    async def order(self, account: int, ref: str) -> Placement:
+        """Return an order of an account by its id, or by `client:` and its client order id. Raises: NotFound."""
+        record = self._in_memory(account, ref)
+        if record is not None:
+            return Placement(record, self.venue.orders.fills(record.order_id))
+        await self.projector.flush()
+        if ref.startswith(CLIENT_PREFIX):
+            name = ref.removeprefix(CLIENT_PREFIX)
+            page = await self.read_models.orders(OrderQuery(account=account, client_order_id=name, limit=1))
+            stored = page.items[0] if page.items else None
+        else:
+            order_id = parse_order_id(ref)
+            stored = None if order_id is None else await self.read_models.order(order_id)
+        if stored is None or stored.account != account:
+            raise _unknown_order(ref)
+        return Placement(stored)
+
+    async def _order_id(self, account: int, ref: str) -> int:
+        return (await self.order(account, ref)).order.order_id
+
+    async def _stored(self, order_id: int) -> Placement:
+        record = self.venue.orders.by_id.get(order_id)
+        if record is None:
+            await self.projector.flush()
+            record = await self.read_models.order(order_id)
+        if record is None:
+            raise _unknown_order(str(order_id))
+        return Placement(record, self.venue.orders.fills(order_id))
+
+    def _in_memory(self, account: int, ref: str) -> OrderRecord | None:
+        if ref.startswith(CLIENT_PREFIX):
+            named = self.venue.orders.named(account, ref.removeprefix(CLIENT_PREFIX))
+            order_id = 0 if named is None else named.order_id
+        else:
+            order_id = parse_order_id(ref) or 0
+        record = self.venue.orders.by_id.get(order_id)
+        return record if record is not None and record.account == account else None
+
+    def fills_in_memory(self, order_id: int) -> Sequence[FillRecord]:
+        """Return the fills of an order that are known without asking the store."""
+        return self.venue.orders.fills(order_id)
+
+
+def parse_order_id(ref: str) -> int | None:
+    """Return the number of an order id's text, None if it is none."""
+    if ref.isascii() and ref.isdigit() and len(ref) <= MAX_REF_DIGITS and not ref.startswith("0"):
+        return int(ref)
+    return None
+
+
+async def _outcome_of(submit: Callable[[Done], None]) -> Placement:
+    result: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    def done(outcome: Outcome) -> None:
+        # The caller may have gone away meanwhile; the order is carried out all the same.
+        if not result.done():
+            result.set_result(outcome)
+
+    submit(done)
+    outcome = await result
+    if outcome.placement is None:
+        raise outcome.failure or InvariantViolation("an outcome is a placement or a failure")
+    return outcome.placement
+
+
+def _refuse_row(row: list[int]) -> None:
+    """Mark a row as refused by a user's own check: the kernel rejects it, and nothing else happens."""
+    raise NotImplementedError
+
+
+def _unknown_order(ref: str) -> NotFound:
+    return NotFound(f"the account has no order {ref}", code="unknown_order", field="order_id")
+
+
+def _finished(record: OrderRecord) -> Rejected:
+    code, detail = refusal(RejectReason.ORDER_FINISHED)
+    return Rejected(detail, code=code, reason=RejectReason.ORDER_FINISHED, order=record)

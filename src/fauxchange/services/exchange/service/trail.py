@@ -1,0 +1,332 @@
+"""The exchange's audit trail: one record for each command, with all that it led to, in a hash chain.
+
+A record is the command's row, its note and its events, as bytes; its hash is the SHA-256 over the hash before it and
+these bytes, so that nothing can be changed, left out or swapped unnoticed. Records are kept in blocks, which carry the
+hash before their first record and that of their last. All of it follows from the journal: a rebuilt trail has the same
+hashes.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from fauxchange.domain.errors import DamagedJournal
+from fauxchange.domain.orders import TrailBlock
+from fauxchange.domain.times import format_time
+from fauxchange.services.exchange.core.layout import (
+    C_ACCOUNT,
+    C_INSTRUMENT,
+    C_KIND,
+    C_ORDER_ID,
+    C_SEQUENCE,
+    C_TS_NS,
+    COMMAND_WIDTH,
+    E_ACCOUNT,
+    E_KIND,
+    E_MAKER_ACCOUNT,
+    E_REASON,
+    EVENT_COLUMNS,
+    EVENT_WIDTH,
+)
+from fauxchange.services.exchange.core.vocabulary import CommandKind, EventKind, RejectReason
+from fauxchange.services.exchange.service.entries import Note
+
+GENESIS = bytes(32)
+SOURCE = "exchange"
+BLOCK_BYTES = 1 << 20
+
+
+class _Packed(msgspec.Struct, array_like=True):
+    width: int
+    event_width: int
+    rows: bytes
+    notes: list[msgspec.Raw]
+    counts: list[int]
+    events: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Packed).decode
+_decode_note = msgspec.msgpack.Decoder(Note).decode
+
+
+class TrailWriter:
+    """Chain records and pack them into blocks."""
+
+    def __init__(self, sequence: int = 0, last_hash: bytes = GENESIS) -> None:
+        self.sequence = sequence
+        self.last_hash = last_hash
+        self._begin()
+
+    def _begin(self) -> None:
+        self._prev_hash = self.last_hash
+        self._rows: list[bytes] = []
+        self._notes: list[bytes] = []
+        self._counts: list[int] = []
+        self._events: list[bytes] = []
+        self._first = self.sequence + 1
+        self._first_ns = 0
+        self._last_ns = 0
+
+    def add(self, row: bytes, note: bytes, events: bytes, count: int, ts_ns: int) -> None:
+        """Add the record of the next command; `events` are its `count` rows of events."""
+        self.last_hash = hashlib.sha256(b"".join((self.last_hash, row, note, events))).digest()
+        self.sequence += 1
+        if not self._rows:
+            self._first_ns = ts_ns
+        self._last_ns = ts_ns
+        self._rows.append(row)
+        self._notes.append(note)
+        self._counts.append(count)
+        self._events.append(events)
+
+    def take(self) -> "OpenBlock | None":
+        """Return what was added since the last call, to be packed anywhere; None if that is nothing."""
+        if not self._rows:
+            return None
+        block = OpenBlock(
+            rows=self._rows,
+            notes=self._notes,
+            counts=self._counts,
+            events=self._events,
+            first_sequence=self._first,
+            first_ns=self._first_ns,
+            last_ns=self._last_ns,
+            prev_hash=self._prev_hash,
+            last_hash=self.last_hash,
+        )
+        self._begin()
+        return block
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenBlock:
+    """Records that are chained and not yet packed."""
+
+    rows: list[bytes]
+    notes: list[bytes]
+    counts: list[int]
+    events: list[bytes]
+    first_sequence: int
+    first_ns: int
+    last_ns: int
+    prev_hash: bytes
+    last_hash: bytes
+
+    def pack(self) -> TrailBlock:
+        """Return the block as it is stored."""
+        packed = _Packed(
+            COMMAND_WIDTH,
+            EVENT_WIDTH,
+            b"".join(self.rows),
+            [msgspec.Raw(note) for note in self.notes],
+            self.counts,
+            b"".join(self.events),
+        )
+        return TrailBlock(
+            first_sequence=self.first_sequence,
+            last_sequence=self.first_sequence + len(self.rows) - 1,
+            first_ns=self.first_ns,
+            last_ns=self.last_ns,
+            prev_hash=self.prev_hash.hex(),
+            hash=self.last_hash.hex(),
+            payload=zlib.compress(_encode(packed), 1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrailRecord:
+    """One record as it is told."""
+
+    sequence: int
+    ts_ns: int
+    prev_hash: str
+    row: list[int]
+    note: Note
+    events: list[list[int]]
+
+    def concerns(self, account: int) -> bool:
+        """Say whether an account asked for it or is touched by it."""
+        if self.row[C_ACCOUNT] == account and self.row[C_KIND] not in _WITHOUT_ACCOUNT:
+            return True
+        trade = EventKind.TRADE
+        return any(
+            event[E_ACCOUNT] == account or (event[E_KIND] == trade and event[E_MAKER_ACCOUNT] == account)
+            for event in self.events
+        )
+
+    @property
+    def type(self) -> str:
+        """What kind of thing happened, as a CloudEvents type."""
+        content = self.note.content or {}
+        told = content.get("type") if self.row[C_KIND] == CommandKind.NOTE else None
+        return f"fauxchange.{SOURCE}.{told or CommandKind(self.row[C_KIND]).name.lower()}"
+
+    def cloud_event(self) -> dict[str, Any]:
+        """Return the record as CloudEvents JSON."""
+        origin = self.note.origin
+        kind = CommandKind(self.row[C_KIND])
+        content = {name: value for name, value in (self.note.content or {}).items() if name not in _SECRET}
+        command = {
+            "kind": kind.name.lower(),
+            "account": self.row[C_ACCOUNT] if kind not in _WITHOUT_ACCOUNT else None,
+            "instrument": self.row[C_INSTRUMENT] if kind in _WITH_INSTRUMENT else None,
+            "order_id": self.row[C_ORDER_ID] if kind in _WITH_ORDER else None,
+            "row": self.row,
+            "client_order_id": self.note.client_order_id,
+            "idempotency_key": self.note.idempotency_key,
+            "verdict": self.note.verdict,
+            "content": content or None,
+        }
+        attributes = {
+            "specversion": "1.0",
+            "id": f"{SOURCE}:{self.sequence}",
+            "source": f"/fauxchange/{SOURCE}",
+            "type": self.type,
+            "time": format_time(self.ts_ns),
+            "datacontenttype": "application/json",
+            "subject": None if kind in _WITHOUT_ACCOUNT else f"account/{self.row[C_ACCOUNT]}",
+            "traceid": origin.trace_id or None,
+            "causationid": origin.request_id or None,
+            "actor": origin.actor,
+            "sequence": self.sequence,
+            "prev_hash": self.prev_hash,
+            "data": {
+                "source_address": origin.source or None,
+                "command": {name: value for name, value in command.items() if value is not None},
+                "events": [_event_document(event) for event in self.events],
+            },
+        }
+        return {name: value for name, value in attributes.items() if value is not None}
+
+
+def read_block(block: TrailBlock) -> Iterator[TrailRecord]:
+    """Yield the records of a block, checking its chain. Raises: DamagedJournal that names the first bad record."""
+    try:
+        packed = _decode(zlib.decompress(block.payload))
+    except (msgspec.DecodeError, zlib.error) as exc:
+        raise DamagedJournal(f"the audit trail's block of record {block.first_sequence} cannot be read: {exc}") from exc
+    row_bytes, event_bytes = packed.width * 8, packed.event_width * 8
+    count = block.last_sequence - block.first_sequence + 1
+    whole = len(packed.notes) == len(packed.counts) == count and len(packed.rows) == count * row_bytes
+    if not whole or len(packed.events) != sum(packed.counts) * event_bytes:
+        raise DamagedJournal(f"the audit trail's block of record {block.first_sequence} lacks records")
+    rows = np.frombuffer(packed.rows, dtype="<i8").reshape(count, packed.width).tolist()
+    events = np.frombuffer(packed.events, dtype="<i8").reshape(-1, packed.event_width).tolist()
+    last_hash, at = bytes.fromhex(block.prev_hash), 0
+    for index, (row, raw, event_count) in enumerate(zip(rows, packed.notes, packed.counts, strict=True)):
+        sequence = block.first_sequence + index
+        if row[C_SEQUENCE] != sequence:
+            raise DamagedJournal(f"the audit trail has command {row[C_SEQUENCE]} in the place of record {sequence}")
+        yield TrailRecord(
+            sequence, row[C_TS_NS], last_hash.hex(), row, _decode_note(raw), events[at : at + event_count]
+        )
+        last_hash = hashlib.sha256(
+            b"".join(
+                (
+                    last_hash,
+                    packed.rows[index * row_bytes : (index + 1) * row_bytes],
+                    bytes(raw),
+                    packed.events[at * event_bytes : (at + event_count) * event_bytes],
+                )
+            )
+        ).digest()
+        at += event_count
+    if last_hash.hex() != block.hash:
+        raise DamagedJournal(
+            f"the audit trail's records {block.first_sequence} to {block.last_sequence} do not have the hash that they "
+            "had when they were written"
+        )
+
+
+def check_chain(blocks: Sequence[TrailBlock], sequence: int, last_hash: str) -> tuple[int, str]:
+    """Check that blocks go on after a record with that hash, and each by itself; return where they end.
+
+    Raises: DamagedJournal that names the first bad record
+    """
+    for block in blocks:
+        if block.first_sequence != sequence + 1:
+            raise DamagedJournal(f"the audit trail goes on with record {block.first_sequence} after {sequence}")
+        if block.prev_hash != last_hash:
+            raise DamagedJournal(
+                f"record {block.first_sequence} of the audit trail does not follow from the one before"
+            )
+        for _ in read_block(block):
+            pass
+        sequence, last_hash = block.last_sequence, block.hash
+    return sequence, last_hash
+
+
+_SECRET = frozenset({"encrypted_secret"})
+_WITHOUT_ACCOUNT = frozenset(
+    {
+        CommandKind.CREATE_ASSET,
+        CommandKind.CREATE_ACCOUNT,
+        CommandKind.SET_TIER_FEES,
+        CommandKind.CREATE_INSTRUMENT,
+        CommandKind.SET_INSTRUMENT_STATUS,
+        CommandKind.SET_REFERENCE_PRICE,
+        CommandKind.SET_LIMITS,
+        CommandKind.EXPIRE,
+        CommandKind.NOTE,
+    }
+)
+_WITH_ORDER = frozenset(
+    {CommandKind.CANCEL, CommandKind.AMEND, CommandKind.REPLACE_IN_PLACE, CommandKind.CANCEL_REPLACE}
+)
+_WITH_INSTRUMENT = frozenset(
+    {
+        CommandKind.PLACE,
+        CommandKind.CANCEL_ALL,
+        CommandKind.CANCEL_REPLACE,
+        CommandKind.SET_INSTRUMENT_STATUS,
+        CommandKind.SET_REFERENCE_PRICE,
+        CommandKind.SET_LIMITS,
+        CommandKind.SET_TIER_FEES,
+    }
+)
+_OF_TRADES = (
+    "event_sequence", "instrument", "account", "order_id", "side", "price_ticks", "last_lots", "cum_lots",
+    "leaves_lots", "order_status", "trade_id", "maker_order_id", "maker_account", "maker_fee", "taker_fee",
+    "maker_leaves_lots",
+)  # fmt: skip
+_OF_BALANCES = ("event_sequence", "account", "asset", "delta_free", "delta_held", "cause", "order_id")
+_OF_BOOKS = ("event_sequence", "instrument", "side", "price_ticks", "level_lots")
+_OF_ORDERS = (
+    "event_sequence", "instrument", "account", "order_id", "side", "price_ticks", "order_lots", "cum_lots",
+    "leaves_lots", "order_status",
+)  # fmt: skip
+_OF_OTHERS = ("event_sequence", "instrument", "account", "order_id")
+_FIELDS = {
+    EventKind.TRADE: _OF_TRADES,
+    EventKind.BALANCE: _OF_BALANCES,
+    EventKind.BOOK: _OF_BOOKS,
+    EventKind.ASSET_CREATED: ("event_sequence", "asset"),
+    **dict.fromkeys(
+        (
+            EventKind.ORDER_ACCEPTED,
+            EventKind.ORDER_REJECTED,
+            EventKind.ORDER_TRIGGERED,
+            EventKind.ORDER_AMENDED,
+            EventKind.ORDER_REPLACED,
+            EventKind.ORDER_CANCELED,
+            EventKind.ORDER_EXPIRED,
+        ),
+        _OF_ORDERS,
+    ),
+}
+
+
+def _event_document(event: list[int]) -> dict[str, Any]:
+    kind = EventKind(event[E_KIND])
+    document: dict[str, Any] = {"kind": kind.name.lower()}
+    for name in _FIELDS.get(kind, _OF_OTHERS):
+        document[name] = event[EVENT_COLUMNS[name]]
+    if event[E_REASON]:
+        document["reason"] = RejectReason(event[E_REASON]).name.lower()
+    return document

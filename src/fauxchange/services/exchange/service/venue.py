@@ -1,0 +1,587 @@
+"""Carry out what has been stored, and follow what it changes.
+
+The kernel decides; this module reads its events and keeps what the outside asks for: orders with their client order
+ids, fills, balances, the visible books, accounts and keys. Live and in recovery the same code runs over the same
+batches, so that a restarted process knows what the one before it knew.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from fauxchange.domain.listings import Listing
+from fauxchange.domain.orders import (
+    OPEN_STATUSES,
+    AccountRecord,
+    FillRecord,
+    KeyRecord,
+    LedgerEntry,
+    OrderRecord,
+    TradeRecord,
+)
+from fauxchange.platform.streams.hub import Hub
+from fauxchange.platform.streams.topics import StreamMessage
+from fauxchange.services.exchange.core.engine import Engine, State
+from fauxchange.services.exchange.core.layout import (
+    BOOK_ASKS,
+    BOOK_BIDS,
+    C_ACCOUNT,
+    C_AMOUNT,
+    C_ASSET,
+    C_DECIMALS,
+    C_DISPLAY_LOTS,
+    C_EXPIRES_NS,
+    C_INSTRUMENT,
+    C_KIND,
+    C_MAKER_FEE_RATE,
+    C_ORDER_LOTS,
+    C_ORDER_TYPE,
+    C_POST_ONLY,
+    C_PRICE_TICKS,
+    C_SELF_TRADE_PREVENTION,
+    C_SIDE,
+    C_STATUS,
+    C_STOP_TICKS,
+    C_TAKER_FEE_RATE,
+    C_TIER,
+    C_TIME_IN_FORCE,
+    COMMAND_COLUMNS,
+    E_ACCOUNT,
+    E_ASSET,
+    E_CAUSE,
+    E_CUM_LOTS,
+    E_DELTA_FREE,
+    E_DELTA_HELD,
+    E_EVENT_SEQUENCE,
+    E_INSTRUMENT,
+    E_KIND,
+    E_LEAVES_LOTS,
+    E_LOTS,
+    E_MAKER_FEE,
+    E_MAKER_LEAVES_LOTS,
+    E_MAKER_ORDER_ID,
+    E_ORDER_ID,
+    E_ORDER_STATUS,
+    E_PRICE_TICKS,
+    E_REASON,
+    E_REPLACED_ORDER_ID,
+    E_SEQUENCE,
+    E_SIDE,
+    E_TAKER_FEE,
+    E_TRADE_ID,
+    E_TS_NS,
+    H_ACCOUNTS,
+    words,
+)
+from fauxchange.services.exchange.core.state import balances, levels
+from fauxchange.services.exchange.core.vocabulary import (
+    CAUSE_RELEASE,
+    CAUSE_RESERVE,
+    COMMAND_CREATE_INSTRUMENT,
+    COMMAND_DEPOSIT,
+    COMMAND_NOTE,
+    COMMAND_SET_ACCOUNT_STATUS,
+    COMMAND_SET_INSTRUMENT_STATUS,
+    COMMAND_SET_LIMITS,
+    COMMAND_WITHDRAW,
+    EVENT_ACCOUNT_CHANGED,
+    EVENT_ACCOUNT_CREATED,
+    EVENT_ASSET_CREATED,
+    EVENT_BALANCE,
+    EVENT_BOOK,
+    EVENT_FEES_CHANGED,
+    EVENT_INSTRUMENT_CHANGED,
+    EVENT_INSTRUMENT_CREATED,
+    EVENT_ORDER_ACCEPTED,
+    EVENT_ORDER_AMENDED,
+    EVENT_ORDER_CANCELED,
+    EVENT_ORDER_EXPIRED,
+    EVENT_ORDER_REJECTED,
+    EVENT_ORDER_REPLACED,
+    EVENT_ORDER_TRIGGERED,
+    EVENT_TRADE,
+    HOUSE_ACCOUNT,
+    ORDER_FILLED,
+    ORDER_PARTIALLY_FILLED,
+)
+from fauxchange.services.exchange.service.channels import (
+    BookTopic,
+    PrivateTopics,
+    Report,
+    TradeTopic,
+    VisibleBook,
+)
+from fauxchange.services.exchange.service.entries import Batch, Entry
+from fauxchange.services.exchange.service.idempotency import IdempotencyIndex
+from fauxchange.services.exchange.service.live_orders import LiveOrders
+from fauxchange.services.exchange.service.projections import Projector
+from fauxchange.services.exchange.service.registry import LISTING_LIMITS, Registry
+from fauxchange.services.exchange.service.requests import Balance, Transfer
+
+HouseHeard = Callable[[Sequence[OrderRecord], set[str]], None]
+"""Told of the house's orders that changed in a batch, and of the symbols in which one of them traded."""
+
+_EXEC_TYPES = {
+    EVENT_ORDER_ACCEPTED: "new",
+    EVENT_ORDER_REJECTED: "rejected",
+    EVENT_ORDER_TRIGGERED: "triggered",
+    EVENT_ORDER_AMENDED: "amended",
+    EVENT_ORDER_REPLACED: "replaced",
+    EVENT_ORDER_CANCELED: "canceled",
+    EVENT_ORDER_EXPIRED: "expired",
+}
+_TRANSFERS = frozenset({COMMAND_DEPOSIT, COMMAND_WITHDRAW})
+_LIMIT_COLUMNS = {name: COMMAND_COLUMNS[name] for name in LISTING_LIMITS}
+
+
+class Venue:
+    """The state of the exchange: the kernel's, and all that is kept beside it."""
+
+    def __init__(
+        self, engine: Engine, registry: Registry, projector: Projector, *, hub: Hub, epoch: int, keep: int
+    ) -> None:
+        self.engine = engine
+        self.registry = registry
+        self.orders = LiveOrders()
+        self.idempotent = IdempotencyIndex()
+        self.hub = hub
+        self.epoch = epoch
+        self.sequence = 0
+        self.event_sequence = 0
+        self.ts_ns = 0
+        self.books: list[BookTopic] = []
+        self.trades: list[TradeTopic] = []
+        self.house_heard: HouseHeard | None = None
+        self.expiring: Callable[[int], None] | None = None
+        self.live = False
+        """Whether anybody listens: streams are fed and the house is told only then."""
+        self._projector = projector
+        self._keep = keep
+        self._private: dict[int, PrivateTopics] = {}
+        self._balances: dict[tuple[int, int], list[int]] = {}
+        # What one batch has changed so far.
+        self._messages: list[StreamMessage] = []
+        self._touched: dict[int, list[tuple[int, int, int]]] = {}
+        self._moved: dict[int, set[int]] = {}
+        self._house: dict[int, OrderRecord] = {}
+        self._hit: set[str] = set()
+        self._handlers: dict[int, Callable[[list[int], Entry], None]] = {
+            EVENT_ORDER_ACCEPTED: self._accepted,
+            EVENT_ORDER_REJECTED: self._rejected,
+            EVENT_ORDER_TRIGGERED: self._changed,
+            EVENT_ORDER_AMENDED: self._changed,
+            EVENT_ORDER_REPLACED: self._changed,
+            EVENT_ORDER_CANCELED: self._ended,
+            EVENT_ORDER_EXPIRED: self._ended,
+            EVENT_TRADE: self._traded,
+            EVENT_BALANCE: self._posted,
+            EVENT_BOOK: self._showed,
+            EVENT_ACCOUNT_CREATED: self._account_created,
+            EVENT_ACCOUNT_CHANGED: self._account_changed,
+            EVENT_ASSET_CREATED: self._asset_created,
+            EVENT_INSTRUMENT_CREATED: self._instrument_created,
+            EVENT_INSTRUMENT_CHANGED: self._instrument_changed,
+            EVENT_FEES_CHANGED: self._fees_changed,
+        }
+
+    # Beginning
+
+    def take_up(self, sequence: int, event_sequence: int, ts_ns: int) -> None:
+        """Read balances and books from the kernel's state: what follows is kept up from its events."""
+        self.sequence, self.event_sequence, self.ts_ns = sequence, event_sequence, ts_ns
+        state = self.engine.state
+        for account, cells in enumerate(balances(state).tolist()):
+            for asset, cell in enumerate(cells):
+                if cell != [0, 0]:
+                    self._balances[account, asset] = cell
+        for listing in self.registry.listings:
+            self._open_market(listing)
+        for topic in self.books:
+            _fill_book(topic.book, state, ts_ns)
+
+    def _open_market(self, listing: Listing) -> None:
+        self.books.append(BookTopic(VisibleBook(listing), epoch=self.epoch, keep=self._keep))
+        self.trades.append(TradeTopic(listing, epoch=self.epoch, keep=self._keep))
+
+    # Carrying out
+
+    def replay(self, matrix_rows: Any, last_sequence: int) -> None:
+        """Let the kernel alone carry out commands whose outcome is stored already."""
+        self.engine.run(matrix_rows)
+        self.sequence = last_sequence
+
+    def process(self, batch: Batch) -> None:
+        """Carry out a batch and follow what it changes; each entry gets its events."""
+        count = self.engine.run(batch.rows)
+        written = words(self.engine.written(count))
+        events: list[list[int]] = written.tolist()
+        entries, first = batch.entries, batch.first_sequence
+        bounds = [0] * (len(entries) + 1)
+        handlers = self._handlers
+        at = 0
+        for index, entry in enumerate(entries):
+            sequence = first + index
+            begun = at
+            while at < count and events[at][E_SEQUENCE] == sequence:
+                event = events[at]
+                at += 1
+                handler = handlers.get(event[E_KIND])
+                if handler is not None:
+                    handler(event, entry)
+            entry.events = events[begun:at]
+            bounds[index + 1] = at
+            kind = entry.row[C_KIND]
+            if kind == COMMAND_NOTE:
+                self._noted(entry)
+            elif kind in _TRANSFERS:
+                self._transferred(entry)
+            if entry.note.idempotency_key is not None:
+                self._remember(entry, entry.note.idempotency_key)
+        self.sequence, self.ts_ns = batch.last_sequence, batch.ts_ns
+        if count:
+            self.event_sequence = events[-1][E_EVENT_SEQUENCE]
+        self._projector.record(batch, written, bounds)
+        self._tell()
+
+    def drop(self, entries: Sequence[Entry]) -> None:
+        """Give back the client order ids of entries that were not stored and never will be."""
+        for entry in entries:
+            if entry.note.client_order_id is not None:
+                self.orders.release(entry.account, entry.note.client_order_id, entry)
+            if entry.note.idempotency_key is not None:
+                self.idempotent.under_way.discard(entry.note.idempotency_key)
+
+    def document(self) -> dict[str, Any]:
+        """Return what is stored beside the read models' position, for `restore`."""
+        return {**self.registry.document(), "idempotency": self.idempotent.document()}
+
+    def _tell(self) -> None:
+        messages = self._messages
+        for number, touched in self._touched.items():
+            messages.append(self.books[number].change(touched, self.ts_ns))
+        for account, assets in self._moved.items():
+            changed = [self.balance(account, asset) for asset in sorted(assets)]
+            messages.append(self._private[account].changed(changed))
+        self._touched, self._moved = {}, {}
+        if not self.live:
+            self._messages = []
+            self._house, self._hit = {}, set()
+            return
+        if messages:
+            self._messages = []
+            self.hub.publish(messages)
+        if self._house and self.house_heard is not None:
+            changed_orders, hit = list(self._house.values()), self._hit
+            self._house, self._hit = {}, set()
+            self.house_heard(changed_orders, hit)
+
+    # Orders
+
+    def _record(self, event: list[int], entry: Entry, listing: Listing, status: int) -> OrderRecord:
+        row, note = entry.row, entry.note
+        return OrderRecord(
+            order_id=event[E_ORDER_ID],
+            account=event[E_ACCOUNT],
+            symbol=listing.symbol,
+            client_order_id=note.client_order_id,
+            side=row[C_SIDE],
+            order_type=row[C_ORDER_TYPE],
+            time_in_force=row[C_TIME_IN_FORCE],
+            post_only=row[C_POST_ONLY] == 1,
+            self_trade_prevention=row[C_SELF_TRADE_PREVENTION],
+            price_ticks=row[C_PRICE_TICKS],
+            stop_ticks=row[C_STOP_TICKS],
+            order_lots=row[C_ORDER_LOTS],
+            display_lots=row[C_DISPLAY_LOTS],
+            amount=row[C_AMOUNT],
+            expires_ns=row[C_EXPIRES_NS],
+            status=status,
+            reason=event[E_REASON],
+            cum_lots=0,
+            leaves_lots=row[C_ORDER_LOTS] if status in OPEN_STATUSES else 0,
+            cum_quote=0,
+            fee=0,
+            triggered=False,
+            replaces=0,
+            created_ns=event[E_TS_NS],
+            updated_ns=event[E_TS_NS],
+            event_sequence=event[E_EVENT_SEQUENCE],
+            fingerprint=note.fingerprint,
+            verdict=note.verdict,
+        )
+
+    def _accepted(self, event: list[int], entry: Entry) -> None:
+        listing = self.registry.listings[event[E_INSTRUMENT]]
+        record = self._record(event, entry, listing, event[E_ORDER_STATUS])
+        record.replaces = event[E_REPLACED_ORDER_ID]
+        entry.result = record
+        self.orders.add(record)
+        if record.expires_ns and self.expiring is not None:
+            self.expiring(record.expires_ns)
+        self._report(event[E_KIND], record, listing)
+
+    def _rejected(self, event: list[int], entry: Entry) -> None:
+        number = event[E_INSTRUMENT]
+        if event[E_ORDER_ID] == 0 or not 0 <= number < len(self.registry.listings):
+            return
+        listing = self.registry.listings[number]
+        record = self._record(event, entry, listing, event[E_ORDER_STATUS])
+        entry.result = record
+        self.orders.add(record)
+        self.orders.finish(record)
+        self._report(event[E_KIND], record, listing)
+
+    def _changed(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
+        record = self.orders.by_id[event[E_ORDER_ID]]
+        record.price_ticks = event[E_PRICE_TICKS]
+        record.order_lots = event[E_LOTS]
+        record.cum_lots = event[E_CUM_LOTS]
+        record.leaves_lots = event[E_LEAVES_LOTS]
+        record.status = event[E_ORDER_STATUS]
+        if event[E_KIND] == EVENT_ORDER_TRIGGERED:
+            record.triggered = True
+        self._stamp(record, event)
+        self._report(event[E_KIND], record, self.registry.listings[event[E_INSTRUMENT]])
+
+    def _ended(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
+        record = self.orders.by_id[event[E_ORDER_ID]]
+        record.order_lots = event[E_LOTS]
+        record.cum_lots = event[E_CUM_LOTS]
+        record.leaves_lots = 0
+        record.status = event[E_ORDER_STATUS]
+        record.reason = event[E_REASON]
+        self._stamp(record, event)
+        self.orders.finish(record)
+        self._report(event[E_KIND], record, self.registry.listings[event[E_INSTRUMENT]])
+
+    def _traded(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
+        listing = self.registry.listings[event[E_INSTRUMENT]]
+        price, lots, side, trade_id = event[E_PRICE_TICKS], event[E_LOTS], event[E_SIDE], event[E_TRADE_ID]
+        taker, maker = self.orders.by_id[event[E_ORDER_ID]], self.orders.by_id[event[E_MAKER_ORDER_ID]]
+        notional = price * lots * listing.tick_value
+        taker.status = event[E_ORDER_STATUS]
+        taker.leaves_lots = event[E_LEAVES_LOTS]
+        taker.cum_lots = event[E_CUM_LOTS]
+        if taker.amount:
+            taker.order_lots = taker.cum_lots
+        maker.leaves_lots = event[E_MAKER_LEAVES_LOTS]
+        maker.cum_lots = maker.order_lots - maker.leaves_lots
+        maker.status = ORDER_PARTIALLY_FILLED if maker.leaves_lots else ORDER_FILLED
+        sides = ((taker, event[E_TAKER_FEE], False), (maker, event[E_MAKER_FEE], True))
+        for record, fee, is_maker in sides:
+            record.cum_quote += notional
+            record.fee += fee
+            self._stamp(record, event)
+            fill = FillRecord(
+                trade_id=trade_id,
+                order_id=record.order_id,
+                account=record.account,
+                symbol=listing.symbol,
+                client_order_id=record.client_order_id,
+                side=record.side,
+                is_maker=is_maker,
+                last_ticks=price,
+                last_lots=lots,
+                fee=fee,
+                ts_ns=event[E_TS_NS],
+                sequence=event[E_SEQUENCE],
+            )
+            self._projector.fills.append(fill)
+            if record.account != HOUSE_ACCOUNT:
+                self.orders.add_fill(fill)
+            else:
+                self._hit.add(listing.symbol)
+            # One by quote amount counts as filled with each trade; where it is not, it ends by a word of its own.
+            if record.status == ORDER_FILLED:
+                self.orders.finish(record)
+            self._report(EVENT_TRADE, record, listing, fill)
+        trade = TradeRecord(
+            trade_id=trade_id, symbol=listing.symbol, side=side, price_ticks=price, lots=lots, ts_ns=event[E_TS_NS]
+        )
+        self._messages.append(self.trades[listing.number].traded(trade))
+
+    def _stamp(self, record: OrderRecord, event: list[int]) -> None:
+        record.updated_ns = event[E_TS_NS]
+        record.event_sequence = event[E_EVENT_SEQUENCE]
+
+    def _report(self, kind: int, record: OrderRecord, listing: Listing, fill: FillRecord | None = None) -> None:
+        self._projector.orders[record.order_id] = record
+        if record.account == HOUSE_ACCOUNT:
+            self._house[record.order_id] = record
+            return
+        private = self._private.get(record.account)
+        if private is not None:
+            # The order goes on changing; the report tells how it stood now.
+            report = Report(_EXEC_TYPES.get(kind, "trade"), copy.copy(record), listing, fill)
+            self._messages.append(private.report(report))
+
+    # Money and books
+
+    def _posted(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
+        account, asset, cause = event[E_ACCOUNT], event[E_ASSET], event[E_CAUSE]
+        cell = self._balances.get((account, asset))
+        if cell is None:
+            cell = self._balances[account, asset] = [0, 0]
+        cell[0] += event[E_DELTA_FREE]
+        cell[1] += event[E_DELTA_HELD]
+        if account in self._private:
+            self._moved.setdefault(account, set()).add(asset)
+        if account == HOUSE_ACCOUNT and cause in {CAUSE_RESERVE, CAUSE_RELEASE}:
+            # Its quotes move all the time; what they reserve is in the audit trail, and would be most of the ledger.
+            return
+        self._projector.ledger.append(
+            LedgerEntry(
+                event_sequence=event[E_EVENT_SEQUENCE],
+                sequence=event[E_SEQUENCE],
+                ts_ns=event[E_TS_NS],
+                account=account,
+                asset=self.registry.assets[asset].name,
+                delta_free=event[E_DELTA_FREE],
+                delta_held=event[E_DELTA_HELD],
+                cause=cause,
+                order_id=event[E_ORDER_ID],
+                free=cell[0],
+                held=cell[1],
+            )
+        )
+
+    def _showed(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
+        touched = self._touched.get(event[E_INSTRUMENT])
+        if touched is None:
+            touched = self._touched[event[E_INSTRUMENT]] = []
+        touched.append((event[E_SIDE], event[E_PRICE_TICKS], event[E_LOTS]))
+
+    def _transferred(self, entry: Entry) -> None:
+        row = entry.row
+        for event in entry.events:
+            if event[E_KIND] == EVENT_BALANCE and event[E_ACCOUNT] == row[C_ACCOUNT]:
+                balance = self.balance(row[C_ACCOUNT], row[C_ASSET])
+                entry.result = Transfer(
+                    transfer_id=event[E_EVENT_SEQUENCE],
+                    account=row[C_ACCOUNT],
+                    asset=balance.asset,
+                    amount=row[C_AMOUNT],
+                    free=balance.free,
+                    held=balance.held,
+                    ts_ns=entry.ts_ns,
+                )
+
+    def _remember(self, entry: Entry, key: str) -> None:
+        outcome: dict[str, Any] = {"fingerprint": entry.note.fingerprint}
+        if isinstance(entry.result, Transfer):
+            outcome["transfer"] = asdict(entry.result)
+        elif isinstance(entry.result, AccountRecord):
+            outcome["account"] = str(entry.result.account)
+        else:
+            # Nothing was done, so that the same may be asked for again.
+            self.idempotent.under_way.discard(key)
+            return
+        self.idempotent.put(key, outcome, entry.ts_ns)
+
+    def balance(self, account: int, asset: int) -> Balance:
+        """Return what an account has of an asset."""
+        free, held = self._balances.get((account, asset), (0, 0))
+        return Balance(self.registry.assets[asset].name, free, held)
+
+    def balances_of(self, account: int) -> list[Balance]:
+        """Return an account's balances that are not zero."""
+        every = [self.balance(account, asset.number) for asset in self.registry.assets]
+        return [balance for balance in every if balance.free or balance.held]
+
+    @property
+    def account_count(self) -> int:
+        """How many accounts there are, the venue's own among them."""
+        return int(self.engine.state.memory[H_ACCOUNTS])
+
+    def private_topics(self, account: int) -> PrivateTopics:
+        """Return the private channels of an account, made now if it never asked before."""
+        topics = self._private.get(account)
+        if topics is None:
+            listing_of = self.registry.listing
+            topics = self._private[account] = PrivateTopics(
+                epoch=self.epoch,
+                open_orders=lambda: [
+                    (copy.copy(record), listing_of(record.symbol)) for record in self.orders.open_orders(account)
+                ],
+                balances=lambda: self.balances_of(account),
+                asset=self.registry.asset,
+            )
+        return topics
+
+    # Who and what there is
+
+    def _account_created(self, event: list[int], entry: Entry) -> None:
+        content = entry.note.content or {}
+        record = AccountRecord(
+            account=event[E_ACCOUNT],
+            name=str(content.get("name", f"account {event[E_ACCOUNT]}")),
+            tier=entry.row[C_TIER],
+            status=0,
+            created_ns=event[E_TS_NS],
+            updated_ns=event[E_TS_NS],
+        )
+        entry.result = record
+        self._put_account(record)
+
+    def _account_changed(self, event: list[int], entry: Entry) -> None:
+        if entry.row[C_KIND] != COMMAND_SET_ACCOUNT_STATUS:
+            return
+        record = copy.copy(self.registry.accounts[event[E_ACCOUNT]])
+        record.status, record.updated_ns = entry.row[C_STATUS], event[E_TS_NS]
+        entry.result = record
+        self._put_account(record)
+
+    def _put_account(self, record: AccountRecord) -> None:
+        self.registry.put_account(record)
+        self._projector.accounts[record.account] = record
+
+    def _asset_created(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
+        self.registry.add_asset(str((entry.note.content or {})["name"]), entry.row[C_DECIMALS])
+
+    def _instrument_created(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
+        self._open_market(self.registry.add_listing(entry.note.content or {}))
+
+    def _instrument_changed(self, event: list[int], entry: Entry) -> None:
+        listing = self.registry.listings[event[E_INSTRUMENT]]
+        entry.result = listing
+        kind = entry.row[C_KIND]
+        if kind == COMMAND_SET_INSTRUMENT_STATUS:
+            listing.status = entry.row[C_STATUS]
+        elif kind in {COMMAND_SET_LIMITS, COMMAND_CREATE_INSTRUMENT}:
+            for name, column in _LIMIT_COLUMNS.items():
+                setattr(listing, name, entry.row[column])
+
+    def _fees_changed(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
+        row = entry.row
+        self.registry.set_fees(row[C_INSTRUMENT], row[C_TIER], row[C_MAKER_FEE_RATE], row[C_TAKER_FEE_RATE])
+
+    def _noted(self, entry: Entry) -> None:
+        content = entry.note.content or {}
+        match content.get("type"):
+            case "key_created":
+                record = KeyRecord(
+                    api_key=content["api_key"],
+                    account=content["account"],
+                    label=content["label"],
+                    encrypted_secret=content["encrypted_secret"],
+                    created_ns=entry.ts_ns,
+                )
+            case "key_revoked":
+                known = self.registry.find(content["api_key"])
+                if known is None or known.revoked_ns:
+                    return
+                record = copy.copy(known)
+                record.revoked_ns = entry.ts_ns
+            case _:
+                return
+        entry.result = record
+        self.registry.put_key(record)
+        self._projector.keys[record.api_key] = record
+
+
+def _fill_book(book: VisibleBook, state: State, ts_ns: int) -> None:
+    book.ts_ns = ts_ns
+    for side, which in ((0, BOOK_BIDS), (1, BOOK_ASKS)):
+        for price_ticks, shown, _, _ in levels(state, book.listing.number, which).tolist():
+            book.put(side, price_ticks, shown)

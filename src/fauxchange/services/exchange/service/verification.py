@@ -1,0 +1,131 @@
+"""Verify what is stored: journal, audit trail and snapshots against each other, by carrying everything out anew."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fauxchange.data.ports import ExchangeReadModels, JournalRepository, KernelSnapshotRepository
+from fauxchange.domain.errors import DamagedJournal
+from fauxchange.domain.orders import TrailBlock
+from fauxchange.services.exchange.core.engine import Engine
+from fauxchange.services.exchange.core.layout import E_SEQUENCE, words
+from fauxchange.services.exchange.service.entries import Batch, unpack_batch
+from fauxchange.services.exchange.service.recovery import Progress
+from fauxchange.services.exchange.service.trail import GENESIS, TrailWriter, read_block
+
+BLOCKS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What was verified. Units: commands, records, events, snapshots."""
+
+    commands: int
+    events: int
+    records: int
+    snapshots: int
+    state_hash: str
+    trail_hash: str
+
+
+class Verifier:
+    """Carry the journal out from the beginning and compare all that is stored with what comes of it."""
+
+    def __init__(
+        self,
+        journal: JournalRepository,
+        snapshots: KernelSnapshotRepository,
+        read_models: ExchangeReadModels,
+        *,
+        compiler: Callable[..., object],
+    ) -> None:
+        self._journal = journal
+        self._snapshots = snapshots
+        self._read_models = read_models
+        self._engine = Engine(compiler=compiler)
+        self._writer = TrailWriter()
+        self._blocks: list[TrailBlock] = []
+        self._records = 0
+        self._events = 0
+
+    async def verify(self, progress: Progress | None = None) -> Verified:
+        """Verify everything.
+
+        Raises: DamagedJournal that names the first bad record; Unavailable
+        """
+        end = await self._journal.last_sequence()
+        position, _ = await self._read_models.position()
+        if position > end:
+            raise DamagedJournal(f"the journal ends with command {end}, but command {position} had been carried out")
+        hashes = dict(await self._snapshots.all())
+        checked = 0
+        await self._next_blocks()
+        async for stored in self._journal.read():
+            for batch in stored:
+                await self._carry_out(unpack_batch(batch.payload))
+                known = hashes.pop(batch.last_sequence, None)
+                if known is not None:
+                    checked += 1
+                    if known != self._engine.state_hash():
+                        raise DamagedJournal(
+                            f"the snapshot after command {batch.last_sequence} is not the state that the journal leads to"
+                        )
+                if progress is not None:
+                    progress("verifying", batch.last_sequence, end)
+        if hashes:
+            raise DamagedJournal(f"there is a snapshot after command {min(hashes)}, at which no batch of the journal ends")
+        if self._records != position:
+            raise DamagedJournal(f"the audit trail has {self._records} records, and {position} commands were carried out")
+        return Verified(
+            commands=end,
+            events=self._events,
+            records=self._records,
+            snapshots=checked,
+            state_hash=self._engine.state_hash(),
+            trail_hash=self._writer.last_hash.hex(),
+        )
+
+    async def _carry_out(self, batch: Batch) -> None:
+        count = self._engine.run(batch.rows)
+        events = words(self._engine.written(count))
+        self._events += count
+        bounds = np.searchsorted(
+            events[:, E_SEQUENCE], np.arange(batch.first_sequence, batch.last_sequence + 2)
+        ).tolist()
+        for index, entry in enumerate(batch.entries):
+            begun, over = bounds[index], bounds[index + 1]
+            self._writer.add(
+                batch.matrix[index].tobytes(), entry.packed, events[begun:over].tobytes(), over - begun, entry.ts_ns
+            )
+            self._writer.take()
+            await self._compare(entry.sequence)
+
+    async def _compare(self, sequence: int) -> None:
+        """Compare the trail, where a block of it ends with this command."""
+        if not self._blocks:
+            return
+        block = self._blocks[0]
+        if sequence == block.first_sequence and self._records + 1 != sequence:
+            raise DamagedJournal(f"the audit trail goes on with record {sequence} after {self._records}")
+        if sequence != block.last_sequence:
+            return
+        for record in read_block(block):
+            self._records = record.sequence
+        if block.hash != self._writer.last_hash.hex():
+            raise DamagedJournal(
+                f"the audit trail's records {block.first_sequence} to {block.last_sequence} are not what the journal "
+                "leads to"
+            )
+        del self._blocks[0]
+        if not self._blocks:
+            await self._next_blocks()
+
+    async def _next_blocks(self) -> None:
+        self._blocks = list(await self._read_models.trail(self._records + 1, BLOCKS_AT_ONCE))
+        if self._blocks and self._blocks[0].first_sequence != self._records + 1:
+            raise DamagedJournal(
+                f"the audit trail goes on with record {self._blocks[0].first_sequence} after {self._records}"
+            )
+        if self._blocks and self._records == 0 and self._blocks[0].prev_hash != GENESIS.hex():
+            raise DamagedJournal("the audit trail does not begin with its first record")
