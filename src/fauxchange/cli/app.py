@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fauxchange import __version__
-from fauxchange.cli import benchmarks, documentation, prices, scenarios, serving
+from fauxchange.cli import accounts, benchmarks, documentation, exchange, orders, prices, scenarios, serving
 from fauxchange.cli.console import print_json
 from fauxchange.cli.endings import Commands
 from fauxchange.cli.options import Json, examples
@@ -19,7 +19,12 @@ app = typer.Typer(
     # Bugs are shown by `__main__`, with plain tracebacks that can be pasted into a report.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=examples("fauxchange up", "fauxchange prices", "fauxchange scenario start crash --magnitude 20%"),
+    epilog=examples(
+        "fauxchange up",
+        "fauxchange prices",
+        "fauxchange order buy BTC-USD 0.01",
+        "fauxchange scenario start crash --magnitude 20%",
+    ),
 )
 
 _SERVERS = "Run"
@@ -30,6 +35,15 @@ app.command("up", rich_help_panel=_SERVERS, epilog=serving.UP_EXAMPLES)(serving.
 app.command("serve", rich_help_panel=_SERVERS, epilog=serving.SERVE_EXAMPLES)(serving.serve)
 app.command("prices", rich_help_panel=_CLIENTS, epilog=prices.EXAMPLES)(prices.prices)
 app.add_typer(scenarios.commands, name="scenario", rich_help_panel=_CLIENTS)
+app.add_typer(orders.commands, name="order", rich_help_panel=_CLIENTS)
+app.command("orders", rich_help_panel=_CLIENTS, epilog=orders.ORDERS_EXAMPLES)(orders.orders)
+app.command("fills", rich_help_panel=_CLIENTS, epilog=orders.FILLS_EXAMPLES)(orders.fills)
+app.command("balances", rich_help_panel=_CLIENTS, epilog=orders.BALANCES_EXAMPLES)(orders.balances)
+app.command("ledger", rich_help_panel=_CLIENTS, epilog=orders.LEDGER_EXAMPLES)(orders.ledger)
+app.command("book", rich_help_panel=_CLIENTS, epilog=exchange.BOOK_EXAMPLES)(exchange.book)
+app.command("trades", rich_help_panel=_CLIENTS, epilog=exchange.TRADES_EXAMPLES)(exchange.trades)
+app.command("instruments", rich_help_panel=_CLIENTS, epilog=exchange.INSTRUMENTS_EXAMPLES)(exchange.instruments)
+app.add_typer(accounts.commands, name="accounts", rich_help_panel=_CLIENTS)
 app.command("bench", rich_help_panel=_TOOLS, epilog=benchmarks.EXAMPLES)(benchmarks.bench)
 app.command("config", rich_help_panel=_TOOLS, epilog=documentation.CONFIG_EXAMPLES)(documentation.config)
 app.command("check-env", rich_help_panel=_TOOLS)(documentation.check_env)

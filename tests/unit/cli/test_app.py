@@ -11,7 +11,7 @@ from typer.testing import Result
 
 from fauxchange import __version__
 from fauxchange.cli import benchmarks, scenarios, serving, streams
-from fauxchange.platform.settings.model import DECLARED
+from fauxchange.platform.settings.declaring import DECLARED
 from fauxchange.services.market_data import ws
 from fauxchange.services.market_data.core.scenarios import ScenarioKind, Shape
 

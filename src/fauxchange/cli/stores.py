@@ -1,0 +1,124 @@
+"""`exchange verify` and `exchange rebuild`: what is stored, checked and made anew while the venue does not run."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from fauxchange.cli.console import facts, messages, output, print_json
+from fauxchange.cli.options import Json, examples
+
+ENV_FILE = Path(".env")
+PROGRESS_AFTER_S = 0.5
+
+EXAMPLES = examples("fauxchange exchange verify", "fauxchange exchange rebuild --data-dir .fauxchange")
+
+commands = typer.Typer(
+    name="exchange",
+    help="Check the exchange's stores, or make its read models anew, while the venue does not run.",
+    no_args_is_help=True,
+    epilog=EXAMPLES,
+)
+
+StoppedFolder = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="DIR", help="Data folder of the venue, which is stopped (default: DATA_DIR)."),
+]
+
+
+class CommandsProgress:
+    """A progress bar over commands of the journal; silent where nobody looks, and for what takes but a moment."""
+
+    def __init__(self, *, shown: bool, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._shown = shown
+        self._now_s = now_s
+        self._since_s: float | None = None
+        self._progress: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "CommandsProgress":
+        return self
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show how far it is."""
+        if not self._shown:
+            return
+        now_s = self._now_s()
+        if self._since_s is None:
+            self._since_s = now_s
+        if self._progress is None:
+            if now_s - self._since_s < PROGRESS_AFTER_S:
+                return
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("commands"),
+                TimeRemainingColumn(),
+                console=messages(),
+                transient=True,
+            )
+            self._progress.start()
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(what.capitalize(), total=total)
+        self._progress.update(self._tasks[what], completed=done, total=total)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+
+@commands.command("verify")
+def verify(*, data_dir: StoppedFolder = None, as_json: Json = False) -> None:
+    """Check journal, audit trail and snapshots: carry everything out anew and compare.
+
+    Names the first bad record, and exits with 1, if something was lost or changed.
+    """
+    from fauxchange.venue.offline import verify as verify_folder
+
+    with CommandsProgress(shown=sys.stderr.isatty()) as progress:
+        found = asyncio.run(verify_folder(_folder(data_dir), progress))
+    if as_json:
+        print_json(asdict(found))
+        return
+    output().print(
+        facts(
+            [
+                ("Commands", f"{found.commands:,}, none missing, none changed"),
+                ("Events", f"{found.events:,}"),
+                ("Audit trail", f"{found.records:,} records, chained, ending in {found.trail_hash[:16]}…"),
+                ("Snapshots", f"{found.snapshots}, each the state that the journal leads to"),
+                ("State hash", found.state_hash),
+            ]
+        )
+    )
+
+
+@commands.command("rebuild")
+def rebuild(*, data_dir: StoppedFolder = None, as_json: Json = False) -> None:
+    """Make the read models (orders, fills, ledger, accounts, audit trail) anew from the journal."""
+    from fauxchange.venue.offline import rebuild as rebuild_folder
+
+    with CommandsProgress(shown=sys.stderr.isatty()) as progress:
+        done = asyncio.run(rebuild_folder(_folder(data_dir), progress))
+    if as_json:
+        print_json({"commands": done.followed})
+        return
+    output().print(f"Rebuilt from {done.followed:,} commands.")
+
+
+def _folder(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    from fauxchange.platform.settings import load_settings
+
+    return load_settings(env_file=ENV_FILE).data_dir
