@@ -3,7 +3,8 @@
 What is submitted waits until `World.settle`, so that a test says what comes before what.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from fauxchange.data.memory.adapter import MemoryDataAdapter
@@ -12,7 +13,6 @@ from fauxchange.domain.listings import Listing
 from fauxchange.domain.orders import OrderRecord
 from fauxchange.domain.times import NS_PER_S, parse_time
 from fauxchange.platform.clock import VirtualClock
-from fauxchange.platform.lifecycle import Supervisor
 from fauxchange.platform.metrics import PrometheusMetrics
 from fauxchange.platform.settings import load_settings
 from fauxchange.platform.streams.hub import Hub
@@ -22,7 +22,6 @@ from fauxchange.services.exchange.core.engine import Engine
 from fauxchange.services.exchange.core.layout import (
     BOOK_ASKS,
     BOOK_BIDS,
-    C_KIND,
     E_ACCOUNT,
     E_KIND,
     E_MAKER_ACCOUNT,
@@ -78,7 +77,7 @@ class World:
         self.config = config
         self.clock = VirtualClock(START_NS)
         self.prices = FakePrices()
-        self.supervisor = Supervisor()
+        self.tasks: set[asyncio.Task[Any]] = set()
         self.queue: list[Entry] = []
         self.submitted: list[list[CommandKind]] = []
         self.away: Exception | None = None
@@ -117,9 +116,23 @@ class World:
         return house
 
     async def start(self) -> "World":
-        await self.house.start(self.supervisor)
+        await self.house.start(self)
         self.settle()
         return self
+
+    def supervise(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self.tasks.add(task)
+        return task
+
+    async def crash(self) -> None:
+        """Let the house end in the middle of its work; another may be made with `new_house`."""
+        self.prices.listeners.clear()
+        self.venue.house_heard = None
+        self.queue.clear()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
     # The way into the kernel
 
@@ -193,7 +206,8 @@ class World:
         return record
 
     async def wait(self, ns: int) -> None:
-        """Let venue time pass."""
+        """Let venue time pass, after what is under way has gone to sleep."""
+        await asyncio.sleep(0)
         await self.clock.run_until(self.clock.now_ns() + ns)
 
     # What can be seen of it
@@ -229,8 +243,3 @@ class World:
         text = self.metrics.expose()[0].decode()
         values = [line.rsplit(" ", 1)[1] for line in text.splitlines() if line.startswith(f"{name}{{")]
         return sum(float(value) for value in values)
-
-
-def kinds(entries: Sequence[Entry]) -> list[CommandKind]:
-    """Return what commands ask for."""
-    return [CommandKind(entry.row[C_KIND]) for entry in entries]

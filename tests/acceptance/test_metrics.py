@@ -20,7 +20,12 @@ Sample = tuple[str, dict[str, str], float]
 @pytest.fixture
 async def http(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     async with (
-        running(tmp_path, {"START_TIME": "2026-01-01T00:00:00Z", "MODEL_ENGINE": "python"}, paused=True) as venue,
+        running(
+            tmp_path,
+            {"START_TIME": "2026-01-01T00:00:00Z", "MODEL_ENGINE": "python"},
+            services=("market-data",),
+            paused=True,
+        ) as venue,
         httpx.AsyncClient(base_url=venue.venue.http) as client,
     ):
         yield client
@@ -115,7 +120,12 @@ async def test_errors_are_counted(http: httpx.AsyncClient) -> None:
 async def test_server_errors_are_counted(tmp_path: Path) -> None:
     # Given a service that is not ready any more
     async with (
-        running(tmp_path, {"START_TIME": "2026-01-01T00:00:00Z", "MODEL_ENGINE": "python"}, paused=True) as venue,
+        running(
+            tmp_path,
+            {"START_TIME": "2026-01-01T00:00:00Z", "MODEL_ENGINE": "python"},
+            services=("market-data",),
+            paused=True,
+        ) as venue,
         httpx.AsyncClient(base_url=venue.venue.http) as http,
     ):
         venue.process.health.set_ready(False)
@@ -157,7 +167,12 @@ async def test_unknown_routes_do_not_multiply_metrics(http: httpx.AsyncClient) -
 async def test_the_feed_is_measured(tmp_path: Path) -> None:
     # Given a service with a reader of one symbol
     async with (
-        running(tmp_path, {"START_TIME": "2026-01-01T00:00:00Z", "MODEL_ENGINE": "python"}, paused=True) as venue,
+        running(
+            tmp_path,
+            {"START_TIME": "2026-01-01T00:00:00Z", "MODEL_ENGINE": "python"},
+            services=("market-data",),
+            paused=True,
+        ) as venue,
         httpx.AsyncClient(base_url=venue.venue.http) as http,
         StreamClient.connect(venue.venue.websocket) as client,
     ):

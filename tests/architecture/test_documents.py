@@ -19,6 +19,8 @@ from fauxchange.platform.metrics import EventLoopLag, PrometheusMetrics
 from fauxchange.platform.rpc.interceptors import Draining, server_interceptor
 from fauxchange.platform.settings import documented_settings
 from fauxchange.platform.streams.endpoint import StreamMetrics
+from fauxchange.services.exchange.core.vocabulary import RejectReason
+from fauxchange.services.exchange.service.liquidity import HouseMetrics
 from fauxchange.services.market_data.service.metrics import FeedMetrics
 
 FIRST_CELL = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
@@ -50,7 +52,7 @@ def test_every_setting_is_on_the_configuration_page(repository: Path) -> None:
 def exposed_metrics() -> dict[str, str]:
     """Return every metric that a process has, with its type."""
     metrics = PrometheusMetrics("service", "instance", "version")
-    for declare in (FeedMetrics, StreamMetrics, EventLoopLag, http_red):
+    for declare in (FeedMetrics, HouseMetrics, StreamMetrics, EventLoopLag, http_red):
         declare(metrics)
     server_interceptor(metrics, Draining())
     text = metrics.expose()[0].decode()
@@ -114,6 +116,8 @@ def codes_in(sources: list) -> set[str]:
                 for statement in node.body:
                     if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
                         codes |= {statement.value.value for name in statement.targets if ast.unparse(name) == "code"}
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "Refusal":
+                codes.add(ast.literal_eval(node.args[0]))
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "self._refuse" and len(node.args) == 3:
                 codes.add(ast.literal_eval(node.args[1]))
     return codes - {None}
@@ -124,6 +128,15 @@ def test_every_error_code_is_documented_and_every_documented_one_exists(reposito
 
     assert len(documented) == len(set(documented))
     assert set(documented) == codes_in(sources)
+
+
+def test_every_reason_of_the_kernel_is_documented_with_its_number(repository: Path) -> None:
+    _, _, section = (repository / "docs/errors.md").read_text().partition("\n### What the venue's rules refuse\n")
+    rows = re.findall(r"^\| `(\w+)` \| (\d{3}) \|", section.partition("\n### ")[0], re.MULTILINE)
+
+    reasons = [(reason.name.lower(), str(reason.value)) for reason in RejectReason if reason is not RejectReason.NONE]
+
+    assert rows == reasons
 
 
 def test_the_statuses_on_the_error_page_are_those_of_the_mapping(repository: Path) -> None:
@@ -144,7 +157,9 @@ def test_every_kind_of_failure_that_callers_meet_is_mapped() -> None:
         kind for kind in domain_errors.FauxchangeError.__subclasses__() if kind.__module__ == domain_errors.__name__
     }
 
-    assert kinds - set(EDGE_STATUS) == {domain_errors.ConfigurationError}, "which keeps a process from starting"
+    keeping_from_starting = {domain_errors.ConfigurationError, domain_errors.DamagedJournal}
+
+    assert kinds - set(EDGE_STATUS) == keeping_from_starting
 
 
 def test_every_close_code_and_reason_is_documented(repository: Path, sources: list) -> None:

@@ -87,7 +87,7 @@ async def test_reading_goes_on_after_a_sequence_that_ends_a_batch(adapter: DataA
     assert await batches(adapter, 6) == []
 
 
-@pytest.mark.parametrize(("after", "named"), [(3, "1"), (7, "6"), (99, "6")])
+@pytest.mark.parametrize(("after", "named"), [(3, "4"), (7, "6"), (99, "6")])
 async def test_reading_after_a_sequence_that_ends_no_batch_is_damage(
     adapter: DataAdapter, after: int, named: str
 ) -> None:

@@ -25,10 +25,16 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
 
 @pytest.fixture
 def run_venue(tmp_path: Path) -> RunVenue:
-    """Return a function that runs a venue whose clock stands still until the test moves it."""
+    """Return a function that runs market data alone, whose clock stands still until the test moves it."""
 
     def run(*, extra_sources: tuple[object, ...] = (), **settings: object) -> AbstractAsyncContextManager[RunningVenue]:
-        return running(tmp_path / "venue", {**PAUSED, **settings}, extra_sources=extra_sources, paused=True)  # type: ignore[arg-type]
+        return running(
+            tmp_path / "venue",
+            {**PAUSED, **settings},
+            services=("market-data",),
+            extra_sources=extra_sources,  # type: ignore[arg-type]
+            paused=True,
+        )
 
     return run
 

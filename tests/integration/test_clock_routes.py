@@ -16,7 +16,7 @@ async def command(url: str | None, key: str | None, **body: Any) -> httpx.Respon
 
 
 async def test_a_paused_clock_is_stepped_and_run_ahead(tmp_path: Path) -> None:
-    async with running(tmp_path, {"START_TIME": START}) as live:
+    async with running(tmp_path, {"START_TIME": START}, services=("market-data",)) as live:
         url, key = live.venue.audit, live.venue.audit_key
 
         paused = (await command(url, key, action="pause")).json()
@@ -32,7 +32,7 @@ async def test_a_paused_clock_is_stepped_and_run_ahead(tmp_path: Path) -> None:
 
 
 async def test_the_speed_is_changed_and_time_goes_on(tmp_path: Path) -> None:
-    async with running(tmp_path, {"START_TIME": START}, paused=True) as live:
+    async with running(tmp_path, {"START_TIME": START}, services=("market-data",), paused=True) as live:
         url, key = live.venue.audit, live.venue.audit_key
 
         faster = (await command(url, key, action="speed", speed=100)).json()
@@ -43,7 +43,7 @@ async def test_the_speed_is_changed_and_time_goes_on(tmp_path: Path) -> None:
 
 
 async def test_what_the_clock_cannot_do_is_refused_with_a_reason(tmp_path: Path) -> None:
-    async with running(tmp_path, {"START_TIME": START}, paused=True) as live:
+    async with running(tmp_path, {"START_TIME": START}, services=("market-data",), paused=True) as live:
         url, key = live.venue.audit, live.venue.audit_key
 
         answers = [
@@ -65,7 +65,7 @@ async def test_what_the_clock_cannot_do_is_refused_with_a_reason(tmp_path: Path)
 
 
 async def test_a_wall_clock_cannot_be_driven(tmp_path: Path) -> None:
-    async with running(tmp_path) as live:
+    async with running(tmp_path, services=("market-data",)) as live:
         answer = await command(live.venue.audit, live.venue.audit_key, action="pause")
 
         assert (answer.status_code, answer.json()["code"]) == (409, "clock_not_virtual")

@@ -15,12 +15,12 @@ PRICES = PriceFeedQuery(symbol="BTC/USD", limit=10_000)
 
 
 async def test_candles_after_a_crash_hold_every_price_that_was_stored(tmp_path: Path) -> None:
-    async with running(tmp_path / "crashed", SQLITE, paused=True) as live:
+    async with running(tmp_path / "crashed", SQLITE, services=("market-data",), paused=True) as live:
         await live.clock.step(10 * NS_PER_MINUTE)
         await live.market_data.service.price_history(PRICES)
         shutil.copytree(tmp_path / "crashed", tmp_path / "found")
 
-    async with running(tmp_path / "found", LATER, paused=True) as live:
+    async with running(tmp_path / "found", LATER, services=("market-data",), paused=True) as live:
         await live.clock.step(NS_PER_MINUTE)
         prices = (await live.market_data.service.price_history(PRICES)).items
         (hour,) = (await live.market_data.service.candle_history(HOUR)).items
@@ -31,10 +31,12 @@ async def test_candles_after_a_crash_hold_every_price_that_was_stored(tmp_path: 
 
 
 async def test_candles_of_another_grid_are_not_gone_on_with(tmp_path: Path) -> None:
-    async with running(tmp_path, SQLITE, paused=True) as live:
+    async with running(tmp_path, SQLITE, services=("market-data",), paused=True) as live:
         await live.clock.step(10 * NS_PER_MINUTE)
 
-    async with running(tmp_path, {**LATER, "TICK_SIZES": "BTC/USD=0.1"}, paused=True) as live:
+    async with running(
+        tmp_path, {**LATER, "TICK_SIZES": "BTC/USD=0.1"}, services=("market-data",), paused=True
+    ) as live:
         await live.clock.step(NS_PER_MINUTE)
         (hour,) = (await live.market_data.service.candle_history(HOUR)).items
         snapshot = live.market_data.service.snapshot("BTC/USD")

@@ -18,7 +18,7 @@ async def _told(folder: Path, *, pieces: int, **settings: object) -> tuple[bytes
     cuts = sorted(random.Random(pieces).sample(range(1, SECONDS * 1_000), pieces - 1))
     base = {"START_TIME": "2026-01-01T00:00:00Z", "MODEL_ENGINE": "python", "SEED": 5}
     async with (
-        running(folder, {**base, **settings}, paused=True) as venue,
+        running(folder, {**base, **settings}, services=("market-data",), paused=True) as venue,
         httpx.AsyncClient(base_url=venue.venue.http) as http,
         httpx.AsyncClient(base_url=venue.venue.audit, headers=venue.venue.audit_headers) as audit,
     ):

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from fauxchange import __version__
 from fauxchange.cli.console import facts, messages
 from fauxchange.cli.options import closest, complete_interval, complete_service, examples
+from fauxchange.cli.stores import CommandsProgress
 from fauxchange.venue.services import SERVICES
 
 if TYPE_CHECKING:
@@ -225,11 +226,22 @@ def serve(
     entry = SERVICES.get(given.pop("service"))
     if entry is None:
         raise typer.BadParameter(f"there is no service {service!r}; {closest(service, SERVICES)}", param_hint="SERVICE")
+    if entry.needs:
+        raise typer.BadParameter(
+            f"{service} needs {' and '.join(entry.needs)}, and cannot reach another process yet; "
+            "`fauxchange up` runs them in one",
+            param_hint="SERVICE",
+        )
     own = {"SERVICE_NAME": entry.registered_name, "HTTP_PORT": entry.http_port, "GRPC_PORT": entry.grpc_port}
-    raise typer.Exit(_run(given, own))
+    raise typer.Exit(_run(given, own, services=(service,)))
 
 
-def _run(given: dict[str, object], defaults: Mapping[str, object] | None = None) -> int:
+def _run(
+    given: dict[str, object],
+    defaults: Mapping[str, object] | None = None,
+    *,
+    services: Sequence[str] = tuple(SERVICES),
+) -> int:
     """Run a process with the given settings; return its exit code. Raises: ConfigurationError, Unavailable."""
     from fauxchange.platform.logging import configure_logging
     from fauxchange.platform.settings import load_settings
@@ -250,9 +262,21 @@ def _run(given: dict[str, object], defaults: Mapping[str, object] | None = None)
         version=settings.service_version,
         secrets=settings.secrets,
     )
-    with ReadingProgress(shown=interactive) as progress:
-        plan = prepare(settings, progress=progress, announce=_welcome if interactive else None)
-    return run_process(plan)
+    with ReadingProgress(shown=interactive) as progress, CommandsProgress(shown=interactive) as recovering:
+
+        def announce(addresses: "Addresses") -> None:
+            recovering.finish()
+            _welcome(addresses)
+
+        plan = prepare(
+            settings,
+            progress=progress,
+            services=services,
+            announce=announce if interactive else None,
+            recovering=recovering,
+        )
+        progress.finish()
+        return run_process(plan)
 
 
 def _overrides(given: Mapping[str, object]) -> dict[str, object]:
@@ -292,11 +316,16 @@ class ReadingProgress:
             self._tasks[path] = self._progress.add_task(path.name, total=total)
         self._progress.update(self._tasks[path], completed=done, total=total)
 
+    def finish(self) -> None:
+        """Take the bar off the screen."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        self.finish()
 
 
 def _reading_bar() -> Progress:
@@ -314,16 +343,32 @@ def _welcome(addresses: "Addresses") -> None:
     """Say on the terminal where everything is, and what to try next."""
     folder = addresses.ready_file.parent
     option = "" if folder == Path(".fauxchange") else f" --data-dir {folder}"
+    streams = addresses.http.replace("http", "ws", 1)
+    demo = addresses.new_demo
+    made = (
+        []
+        if demo is None
+        else [
+            ("Demo account", f"{demo.account_id}, funded; its key, shown this once, is also in {addresses.ready_file}"),
+            ("API key", demo.api_key),
+            ("API secret", demo.api_secret),
+            ("", ""),
+        ]
+    )
     places = [
         ("Prices", f"{addresses.http}/api/v1/prices"),
-        ("Streams", f"{addresses.http.replace('http', 'ws', 1)}/api/v1/market-data/ws"),
+        ("Orders", f"{addresses.http}/api/v1/orders"),
+        ("Streams", f"{streams}/api/v1/market-data/ws, {streams}/api/v1/exchange/ws"),
         ("gRPC", addresses.grpc),
         ("API", f"{addresses.http}/openapi.json"),
         ("Health", f"{addresses.http}/api/v1/health"),
         ("Metrics", f"{addresses.http}/metrics"),
         ("Audit API", f"{addresses.audit} (key in {addresses.ready_file})" if addresses.audit else "off"),
         ("", ""),
+        *made,
         ("Try next", f"fauxchange prices{option}"),
+        ("", f"fauxchange order buy BTC-USD 0.01{option}"),
+        ("", f"fauxchange book BTC-USD{option}"),
         ("", f"fauxchange scenario start crash --magnitude 20%{option}"),
         ("Stop with", "Ctrl-C"),
     ]

@@ -70,11 +70,16 @@ class CommandsProgress:
             self._tasks[what] = self._progress.add_task(what.capitalize(), total=total)
         self._progress.update(self._tasks[what], completed=done, total=total)
 
+    def finish(self) -> None:
+        """Take the bar off the screen."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        self.finish()
 
 
 @commands.command("verify")

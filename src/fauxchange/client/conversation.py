@@ -4,7 +4,7 @@ A conversation decides and does no I/O: it is a generator that yields what to do
 the answer, or thrown the `ApiError` that came instead of one. The synchronous and the asynchronous client run the same
 conversations.
 
-* A call of which nothing can have been done (never connected, or refused for its rate) is sent again.
+* A call of which nothing can have been done (never connected, or refused for its rate or its age) is sent again.
 * A call that may have been carried out is sent again only if it is `repeatable`.
 * Of an order that may have been placed or canceled the venue is asked first what became of it (`settling`).
 * Once one try may have been carried out, only an answer that settles it ends the doubt: nothing but `UnknownOutcome`
@@ -28,6 +28,7 @@ from fauxchange.client.errors import (
     RateLimited,
     Rejected,
     ServerError,
+    StaleTimestamp,
     Unavailable,
     UnknownOutcome,
     error_of_answer,
@@ -41,7 +42,7 @@ LONGEST_PAUSE_S = 2.0
 SHORTEST_TRY_S = 0.05
 
 _NOTHING_DONE = (NotConnected, RateLimited)
-_PASSING = (Unavailable, DeadlineExceeded, RateLimited)
+_PASSING = (Unavailable, DeadlineExceeded, RateLimited, StaleTimestamp)
 _DEFINITE = (InvalidRequest, NotFound, Conflict, Rejected)
 """What the venue answers only after it has looked whether it knows the request."""
 

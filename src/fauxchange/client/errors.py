@@ -18,6 +18,10 @@ from fauxchange.contracts.exchange.messages import OrderMessage
 from fauxchange.contracts.exchange.refusals import REFUSALS
 from fauxchange.domain import errors as failures
 
+STALE_TIMESTAMP = "stale_timestamp"
+STALE_PAUSE_S = 0.4
+"""Three of these are longer than a venue refuses to look back."""
+
 
 class ApiError(failures.FauxchangeError):
     """A venue's refusal, or no answer from it.
@@ -51,6 +55,13 @@ class InvalidRequest(ApiError, failures.InvalidRequest):
 
 class Unauthorized(ApiError, failures.Unauthenticated):
     """The credentials are missing, wrong, stale or revoked."""
+
+
+class StaleTimestamp(Unauthorized):
+    """The request was signed too long ago, or before the venue was started: signed anew it may be accepted.
+
+    For a moment after its start a venue refuses what it may have accepted in its life before.
+    """
 
 
 class Forbidden(ApiError, failures.Forbidden):
@@ -123,6 +134,8 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 }
 _BY_CODE: Mapping[str, type[ApiError]] = {
     "unauthenticated": Unauthorized,
+    "key_revoked": Unauthorized,
+    STALE_TIMESTAMP: StaleTimestamp,
     "forbidden": Forbidden,
     "rate_limited": RateLimited,
     "unavailable": Unavailable,
@@ -141,8 +154,11 @@ def error_of_answer(status: int, headers: Mapping[str, str], body: bytes) -> Api
     problem = _problem(body)
     order = _order(problem)
     kind = _BY_STATUS.get(status, InvalidRequest if status < 500 else ServerError)
+    retry_after_s = _seconds(headers.get("retry-after"))
     if kind is Rejected and _is_rejected(order):
         kind = OrderRejected
+    elif problem.get("code") == STALE_TIMESTAMP:
+        kind, retry_after_s = StaleTimestamp, STALE_PAUSE_S
     return kind(
         str(problem.get("detail") or problem.get("title") or f"the server answered {status}"),
         code=problem.get("code"),
@@ -150,7 +166,7 @@ def error_of_answer(status: int, headers: Mapping[str, str], body: bytes) -> Api
         field=problem.get("field"),
         reason=problem.get("reason"),
         order=order,
-        retry_after_s=_seconds(headers.get("retry-after")),
+        retry_after_s=retry_after_s,
         request_id=problem.get("request_id") or headers.get("x-request-id"),
     )
 
@@ -158,12 +174,18 @@ def error_of_answer(status: int, headers: Mapping[str, str], body: bytes) -> Api
 def error_of_reply(reply: Mapping[str, Any]) -> ApiError:
     """Return the error that a refused WebSocket frame tells of."""
     code, reason, order = reply.get("code"), reply.get("reason"), _order(reply)
+    kind = _BY_CODE.get(str(code), Unauthorized if reply.get("op") == "auth" else InvalidRequest)
     if reason is not None:
-        kind: type[ApiError] = OrderRejected if _is_rejected(order) else Rejected
-    else:
-        kind = Unauthorized if reply.get("op") == "auth" else _BY_CODE.get(str(code), InvalidRequest)
-    message = str(reply.get("detail") or f"the server refused to {reply.get('op') or 'read what was sent'}")
-    return kind(message, code=code, field=reply.get("field"), reason=reason, order=order)
+        kind = OrderRejected if _is_rejected(order) else Rejected
+    retry_after_ms = reply.get("retry_after_ms")
+    return kind(
+        str(reply.get("detail") or f"the server refused to {reply.get('op') or 'read what was sent'}"),
+        code=code,
+        field=reply.get("field"),
+        reason=reason,
+        order=order,
+        retry_after_s=None if retry_after_ms is None else retry_after_ms / 1_000,
+    )
 
 
 def error_of_rejected(order: OrderMessage) -> OrderRejected:

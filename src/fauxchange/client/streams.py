@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
@@ -17,10 +17,12 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 
 from fauxchange.client.chance import Backoff
 from fauxchange.client.errors import (
+    STALE_PAUSE_S,
     ConnectionLost,
     NotConnected,
     OutOfStep,
     RateLimited,
+    StaleTimestamp,
     Unavailable,
     error_of_reply,
 )
@@ -38,6 +40,7 @@ SILENCE_S = 20.0
 OPEN_TIMEOUT_S, CLOSE_TIMEOUT_S = 10.0, 1.0
 MAX_FRAME_BYTES = 64 * 2**20
 """All that was missed comes in one frame."""
+AUTH_TRIES = 4
 DISAGREEMENTS = 3
 """So many snapshots in a row that do not fit are no accident."""
 
@@ -177,14 +180,24 @@ async def _send_all(socket: ClientConnection, frames: Sequence[str]) -> None:
 
 
 async def _authenticate(socket: ClientConnection, line: Line, signer: Signer, options: dict[str, bool]) -> None:
-    await socket.send(msgspec.json.encode({**signer.auth_frame(line.path), **options}).decode())
+    for tries_left in reversed(range(AUTH_TRIES)):
+        await socket.send(msgspec.json.encode({**signer.auth_frame(line.path), **options}).decode())
+        reply = await _auth_reply(socket, line)
+        if reply["ok"]:
+            return
+        refusal = error_of_reply(reply)
+        if not isinstance(refusal, StaleTimestamp) or not tries_left:
+            raise refusal
+        await asyncio.sleep(STALE_PAUSE_S)
+
+
+async def _auth_reply(socket: ClientConnection, line: Line) -> dict[str, Any]:
     try:
         async with asyncio.timeout(line.silence_s):
             while True:
                 reply = msgspec.json.decode(await socket.recv())
                 if isinstance(reply, dict) and reply.get("op") == "auth":
-                    break
+                    return reply
     except (TimeoutError, WebSocketException) as exc:
-        raise ConnectionLost(f"the venue did not answer to the credentials ({str(exc) or type(exc).__name__})") from exc
-    if not reply["ok"]:
-        raise error_of_reply(reply)
+        reason = str(exc) or type(exc).__name__
+        raise ConnectionLost(f"the venue did not answer to the credentials ({reason})") from exc

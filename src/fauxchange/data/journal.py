@@ -59,12 +59,12 @@ def check_batch(file: str, head: Head, batch: JournalBatch) -> Head:
     return Head(batch.last_sequence, batch.hash)
 
 
-def ends_too_early(file: str, last_sequence: int, wanted: int) -> DamagedJournal:
-    """Return the failure of a journal that has no batch which ends with the sequence `wanted`."""
+def ends_elsewhere(file: str, last_sequence: int, wanted: int) -> DamagedJournal:
+    """Return the failure of a journal in which no batch ends with the sequence `wanted`, but one with another."""
     return DamagedJournal(
         f"the journal {file} is damaged: no batch ends with sequence {wanted}, which was stored once; "
-        f"the last one before it ends with {last_sequence}",
-        details={"file": file, "sequence": str(last_sequence + 1)},
+        f"the nearest ends with {last_sequence}",
+        details={"file": file, "sequence": str(wanted)},
     )
 
 

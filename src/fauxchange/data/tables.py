@@ -207,7 +207,7 @@ exchange_orders = Table(
     _value("fingerprint", BigInteger()),
     _value("verdict", Text(), nullable=True),
     Index("exchange_orders_account", "account", "order_id"),
-    _partial("exchange_orders_named", "account", "client_order_id", where="client_order_id IS NOT NULL"),
+    _partial("exchange_orders_named", "account", "client_order_id", "order_id", where="client_order_id IS NOT NULL"),
     _partial("exchange_orders_open", "account", "order_id", where=OPEN_ORDERS),
     _partial("exchange_orders_updated", "updated_ns", "order_id", where="client_order_id IS NOT NULL"),
     schema=EXCHANGE,

@@ -10,10 +10,12 @@ from fauxchange.domain.errors import check
 from fauxchange.platform.clock import VirtualClock
 from fauxchange.platform.ready import read_ready
 from fauxchange.platform.settings import load_settings
+from fauxchange.services.exchange.app.wiring import Exchange
 from fauxchange.services.market_data.app import MarketData
 from fauxchange.services.market_data.ports import PriceSource
 from fauxchange.testing.addresses import Venue
 from fauxchange.venue.process import Addresses, Process, prepare
+from fauxchange.venue.services import SERVICES
 
 APART: Mapping[str, object] = {"HTTP_PORT": 0, "GRPC_PORT": 0, "AUDIT_PORT": 0, "STORE": "memory"}
 """What keeps a venue under test apart from any other: free ports, and nothing left on disk unless asked for."""
@@ -35,6 +37,12 @@ class RunningVenue:
         return cast("MarketData", self.process.market_data)
 
     @property
+    def exchange(self) -> Exchange:
+        """The exchange itself."""
+        check(self.process.exchange is not None, "this venue was started without an exchange")
+        return cast("Exchange", self.process.exchange)
+
+    @property
     def clock(self) -> VirtualClock:
         """The venue's clock; only of a venue with `START_TIME` or `SPEED`, whose time is virtual."""
         clock = self.process.clock
@@ -53,12 +61,14 @@ async def running(
     data_dir: Path,
     settings: Mapping[str, object] | None = None,
     *,
+    services: Sequence[str] = tuple(SERVICES),
     extra_sources: Sequence[PriceSource] = (),
     paused: bool = False,
 ) -> AsyncIterator[RunningVenue]:
     """Run a venue for as long as the block lasts.
 
-    `settings` are named as in the environment, which itself is not looked at. A venue that is `paused` (it needs a
+    `settings` are named as in the environment, which itself is not looked at; `services` are all there are unless named.
+    A venue that is `paused` (it needs a
     `START_TIME`) has given out the prices of its first moment and waits for the test to move its clock.
 
     Raises: ConfigurationError or whatever else kept the venue from starting, or made it fail
@@ -70,6 +80,7 @@ async def running(
 
     plan = prepare(
         load_settings({**APART, "DATA_DIR": str(data_dir), **(settings or {})}, environ={}),
+        services=services,
         extra_sources=extra_sources,
         announce=announce,
     )

@@ -1,9 +1,13 @@
 """The command line as its tests run it: in this process, away from the settings of whoever runs them."""
 
-from collections.abc import Callable
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from exchange_fake import FakeExchange
 from typer.testing import CliRunner, Result
 
 from fauxchange.cli.app import app
@@ -36,3 +40,27 @@ def run() -> Run:
         return runner.invoke(app, [str(each) for each in arguments], catch_exceptions=False, prog_name="fauxchange")
 
     return run_command
+
+
+@pytest.fixture
+def exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeExchange]:
+    """Return an exchange that runs on the default data folder, with a demo account and an admin key."""
+    fake = FakeExchange()
+    serving = threading.Thread(target=fake.server.serve_forever, kwargs={"poll_interval": 0.01})
+    serving.start()
+    ready = {
+        "http": fake.url,
+        "grpc": "127.0.0.1:1",
+        "audit": None,
+        "pid": os.getpid(),
+        "demo": {"account_id": "3", "api_key": "demo-key", "api_secret": "demo-secret"},
+        "admin_key": "the-admin-key",
+    }
+    (tmp_path / "ready.json").write_text(json.dumps(ready))
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    for name in ("FX_API_KEY", "FX_API_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    yield fake
+    fake.server.shutdown()
+    serving.join()
+    fake.server.server_close()

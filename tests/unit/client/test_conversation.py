@@ -336,3 +336,19 @@ def test_unavailable_is_what_a_venue_says_that_cannot_store(make_order: MakeOrde
 
     assert venue.paused_s == [1.0]
     assert isinstance(lost, Unavailable)
+
+
+def test_a_request_that_a_fresh_venue_takes_for_a_replay_is_signed_anew() -> None:
+    venue = Venue(problem(401, "stale_timestamp"), answer({"account_id": "3", "balances": []}))
+
+    venue.talk(requests.get_balances())
+
+    assert venue.paused_s == [0.4]
+
+
+def test_a_clock_that_is_wrong_is_told_in_the_end() -> None:
+    venue = Venue(*[problem(401, "stale_timestamp")] * 3)
+
+    with pytest.raises(Unauthorized) as raised:
+        venue.talk(requests.get_balances())
+    assert raised.value.code == "stale_timestamp"

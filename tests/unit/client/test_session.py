@@ -160,8 +160,9 @@ async def test_an_order_on_its_way_when_the_connection_is_lost_is_asked_for(make
         asked.append(request.url.path)
         return httpx.Response(200, json=msgspec.to_builtins(make_order(status="CANCELED")))
 
-    async with trading(handler, rest=rest) as client, client.session() as session:
-        order = await session.place(ORDER)
+    async with trading(handler, rest=rest, timeout_s=60.0) as client, client.session() as session:
+        async with asyncio.timeout(10):
+            order = await session.place(ORDER)
 
     assert order.status == "CANCELED"
     assert asked == ["/api/v1/orders/client:my-1"]

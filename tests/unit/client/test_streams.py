@@ -275,6 +275,18 @@ async def test_refused_credentials_are_raised() -> None:
             await anext(stream)
 
 
+async def test_credentials_that_a_fresh_venue_takes_for_a_replay_are_signed_anew() -> None:
+    async def handler(peer: Peer) -> None:
+        first = await peer.refuse("stale_timestamp")
+        second = await peer.refuse("key_revoked")
+        assert first["signature"] != second["signature"]
+        await peer.stay()
+
+    async with venue(handler) as url, client_at(url) as client, client.orders() as stream:
+        with pytest.raises(Unauthorized, match="key_revoked"):
+            await anext(stream)
+
+
 def test_the_callers_channels_want_credentials() -> None:
     with Client("http://127.0.0.1:1") as client, pytest.raises(Unauthorized, match="wants an API key"):
         client.orders()

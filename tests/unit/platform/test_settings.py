@@ -154,6 +154,24 @@ BAD_VALUES = [
     ("SERVICE_TTL", "30s", "longer than HEARTBEAT_INTERVAL"),
     ("MAX_IDLE_CONNECTIONS", "26", "more than MAX_CONNECTIONS, which is 25"),
     ("RESUME_BUFFER", "-1", "a whole number from 0"),
+    ("EXCHANGE_SYMBOLS", "BTC/USD,BTC-USD", "each once"),
+    ("EXCHANGE_ASSETS", "eur", "1 to 16 capital letters"),
+    ("EXCHANGE_ASSETS", "EUR=13", "EUR=13 is not within 0 and 12"),
+    ("USDT_USD", "0", "a positive number"),
+    ("MAKER_FEE_BPS", "1=8", "tier 0 is missing"),
+    ("MAKER_FEE_BPS", "0=10,16=8", "16=8 is beyond tier 15"),
+    ("TAKER_FEE_BPS", "0=1000.5", "beyond"),
+    ("TAKER_FEE_BPS", "0=0.001", "two decimals"),
+    ("TAKER_FEE_BPS", "-1", "'-1' is negative"),
+    ("MIN_NOTIONAL", "default=-1", "'-1' is negative"),
+    ("PRICE_BAND_BPS", "10001", "default=10001 is not within 0 and 10000"),
+    ("MAX_OPEN_ORDERS", "1.5", "'1.5' is not a whole number"),
+    ("HOUSE_LIQUIDITY", "BTC/USD=deep", "'deep' is not one of levels, flat, off"),
+    ("HOUSE_LEVELS", "0", "default=0 is not within 1 and 50"),
+    ("HOUSE_LEVEL_GROWTH", "default=0", "'0' is not a positive number"),
+    ("HOUSE_STALE_AFTER", "1s", "longer than PRICE_UPDATE_INTERVAL"),
+    ("DEMO_FUNDS", "USD=0", "'0' is not a positive number"),
+    ("PRE_TRADE_CHECKS", "my_rules", "'my_rules' is not MODULE:ATTRIBUTE"),
 ]
 
 
@@ -178,6 +196,7 @@ def test_all_that_is_wrong_is_reported_at_once() -> None:
     ("name", "value"),
     [
         ("AUDIT_KEY", "hunter2"),
+        ("ADMIN_KEY", "hunter2"),
         ("POSTGRES_URL", "mysql://u:hunter2@h/d"),
         ("POSTGRES_URL", "postgres://u:h@hunter2:port/d"),
         ("REDIS_URL", "http://:hunter2@h"),
@@ -218,9 +237,16 @@ def test_urls_of_both_spellings_and_with_parameters_are_taken() -> None:
 
 
 def test_no_secret_is_in_the_printed_settings() -> None:
-    settings = load({"POSTGRES_URL": "postgres://u:hunter2@h/d", "AUDIT_KEY": "hunter2-hunter2-"})
+    settings = load(
+        {
+            "POSTGRES_URL": "postgres://u:hunter2@h/d",
+            "AUDIT_KEY": "hunter2-hunter2-",
+            "ADMIN_KEY": "hunter2-hunter2+",
+        }
+    )
 
     assert "hunter2" not in repr(settings)
+    assert {"hunter2-hunter2-", "hunter2-hunter2+"} <= set(settings.secrets)
 
 
 def test_the_audit_port_follows_the_http_port() -> None:
@@ -241,6 +267,20 @@ def test_entries_of_a_map_add_to_the_defaults() -> None:
 
     found = [str(settings.instrument(symbol).tick_size) for symbol in ("BTC/USD", "ADA/USD", "XYZ/USD")]
     assert found == ["0.5", "0.0001", "1"]
+
+
+def test_one_value_alone_is_that_of_all_symbols_where_a_limit_or_the_house_is_set() -> None:
+    settings = load({"HOUSE_LIQUIDITY": "Flat", "HOUSE_LEVELS": "5"}, MAX_QUANTITY=3, HOUSE_BEST_NOTIONAL="1000")
+
+    assert (settings.house_liquidity["default"], settings.house_levels["default"]) == ("flat", 5)
+    assert (settings.max_quantity["default"], settings.house_best_notional["default"]) == (3, 1000)
+
+
+def test_the_burst_follows_the_rate_and_the_stale_age_slow_prices() -> None:
+    settings = load(ORDER_RATE_LIMIT=50, PRICE_UPDATE_INTERVAL="1m")
+
+    assert (settings.order_rate_burst, settings.house_stale_after_ns) == (50, 180 * NS_PER_S)
+    assert load(ORDER_RATE_LIMIT=0).order_rate_burst == 1
 
 
 def test_a_symbol_without_its_own_grid_takes_that_of_its_base_against_usd() -> None:

@@ -92,6 +92,7 @@ def fill(message: FillMessage) -> pb.Fill:
 
 def order(message: OrderMessage) -> pb.Order:
     """Return an order."""
+    created_at = timestamp(message.created_at)
     return pb.Order(
         order_id=message.order_id,
         client_order_id=message.client_order_id,
@@ -117,8 +118,8 @@ def order(message: OrderMessage) -> pb.Order:
         reason=message.reason,
         replaces=message.replaces,
         expires_at=_timestamp_or_none(message.expires_at),
-        created_at=timestamp(message.created_at),
-        updated_at=timestamp(message.updated_at),
+        created_at=created_at,
+        updated_at=created_at if message.updated_at == message.created_at else timestamp(message.updated_at),
         fills=[fill(each) for each in message.fills],
     )
 

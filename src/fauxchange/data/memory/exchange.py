@@ -58,14 +58,12 @@ class MemoryExchange:
             self._put_order(copy.copy(order))
         for fill in projection.fills:
             self._fills.put(_ALL, _fill_position(fill), fill)
-        for entry in projection.ledger:
-            self._ledger.put(entry.account, _ledger_position(entry), entry)
-        for block in projection.trail:
-            self._trail.put(_ALL, (block.first_sequence,), block)
         if projection.fills:
             self._fills.trim(_ALL)
-        for account in dict.fromkeys(entry.account for entry in projection.ledger):
-            self._ledger.trim(account)
+        for entry in projection.ledger:
+            self._put_entry(entry)
+        for block in projection.trail:
+            self._trail.put(_ALL, (block.first_sequence,), block)
         self._position = projection.sequence, document
 
     async def position(self) -> tuple[int, Metadata]:
@@ -137,6 +135,7 @@ class MemoryExchange:
         self._finished: deque[int] = deque()
         self._fills: MemoryTable[FillRecord] = MemoryTable(self._capacity)
         self._ledger: MemoryTable[LedgerEntry] = MemoryTable(self._capacity)
+        self._posted: deque[tuple[int, Position]] = deque()
         self._trail: MemoryTable[TrailBlock] = MemoryTable(self._capacity)
         self._position = 0, "{}"
 
@@ -148,6 +147,14 @@ class MemoryExchange:
         self._finished.append(order.order_id)
         if len(self._finished) > self._capacity:
             self._orders.drop(_ALL, (self._finished.popleft(),))
+
+    def _put_entry(self, entry: LedgerEntry) -> None:
+        position = _ledger_position(entry)
+        if self._ledger.get(entry.account, position) is None:
+            self._posted.append((entry.account, position))
+        self._ledger.put(entry.account, position, entry)
+        if len(self._posted) > self._capacity:
+            self._ledger.drop(*self._posted.popleft())
 
 
 def _page(

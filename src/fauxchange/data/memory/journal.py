@@ -1,11 +1,11 @@
 """The exchange's journal and the kernel's snapshots in memory: they last as long as the process."""
 
 import asyncio
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Sequence
 from operator import attrgetter
 
-from fauxchange.data.journal import GENESIS, READ_BYTES, SNAPSHOTS_KEPT, Head, check_batch, ends_too_early, next_batch
+from fauxchange.data.journal import GENESIS, READ_BYTES, SNAPSHOTS_KEPT, Head, check_batch, ends_elsewhere, next_batch
 from fauxchange.data.ports import JournalBatch, KernelSnapshot
 from fauxchange.domain.errors import Conflict
 
@@ -42,11 +42,10 @@ class MemoryJournal:
         """Yield the batches after a sequence, oldest first, some at a time."""
         index, head = 0, GENESIS
         if after_sequence:
-            index = bisect_left(self._batches, after_sequence, key=attrgetter("last_sequence")) + 1
-            if index > len(self._batches) or self._batches[index - 1].last_sequence != after_sequence:
-                before = self._batches[index - 2].last_sequence if index > 1 else 0
-                raise ends_too_early(_NAME, before, after_sequence)
-            head = Head(after_sequence, self._batches[index - 1].hash)
+            index = bisect_right(self._batches, after_sequence, key=attrgetter("first_sequence"))
+            head = Head(self._batches[index - 1].last_sequence, self._batches[index - 1].hash) if index else GENESIS
+            if head.sequence != after_sequence:
+                raise ends_elsewhere(_NAME, head.sequence, after_sequence)
         while index < len(self._batches):
             chunk: list[JournalBatch] = []
             size = 0

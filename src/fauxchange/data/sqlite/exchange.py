@@ -71,7 +71,7 @@ class SqliteExchange:
 
     def __init__(self, database: Connected) -> None:
         self._database = database
-        self._statements = _Statements()
+        self._statements = ExchangeStatements()
 
     async def store(self, projection: Projection) -> None:
         """Store what a projection holds, and how far it goes, in one transaction."""
@@ -146,7 +146,7 @@ class SqliteExchange:
         return await self._database().read(lambda connection: pages().read(connection, span, **given))
 
 
-class _Statements:
+class ExchangeStatements:
     """The statements of the read models; those of pages are made for the filters that are used, and kept."""
 
     def __init__(self) -> None:
@@ -165,11 +165,11 @@ class _Statements:
         self.order_pages = lru_cache(_STATEMENTS_KEPT)(self._order_pages)
         self.fill_pages = lru_cache(_STATEMENTS_KEPT)(self._fill_pages)
         self.ledger_pages = lru_cache(_STATEMENTS_KEPT)(self._ledger_pages)
-        self._open = RecordPages(
+        self.open_orders = RecordPages(
             self.order_records, fixed=[], position=["account", "order_id"], conditions=[text(OPEN_ORDERS)]
         )
         named = exchange_orders.c.client_order_id.is_not(None)
-        self._named = RecordPages(self.order_records, fixed=[], position=["updated_ns", "order_id"], conditions=[named])
+        self.named = RecordPages(self.order_records, fixed=[], position=["updated_ns", "order_id"], conditions=[named])
         self._store_trail = _upsert(exchange_trail)
         trail = exchange_trail.c
         blocks = select(exchange_trail).order_by(trail.first_sequence).limit(bindparam("count"))
@@ -219,8 +219,8 @@ class _Statements:
         """Return the open orders and the named ones that changed lately, by order id."""
         whole = Span("", (MIN_INT64, MIN_INT64), (MAX_INT64, MAX_INT64), _UNBOUNDED, newest_first=False)
         lately = Span("", (since_ns - 1, MAX_INT64), whole.high, _UNBOUNDED, newest_first=False)
-        found = {order.order_id: order for order in self._open.read(connection, whole).items}
-        found |= {order.order_id: order for order in self._named.read(connection, lately).items}
+        found = {order.order_id: order for order in self.open_orders.read(connection, whole).items}
+        found |= {order.order_id: order for order in self.named.read(connection, lately).items}
         return [found[order_id] for order_id in sorted(found)]
 
     def trail(self, connection: sqlite3.Connection, *, from_sequence: int, limit: int) -> list[TrailBlock]:

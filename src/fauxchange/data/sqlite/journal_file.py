@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fauxchange.data.journal import GENESIS, READ_BYTES, Head, check_batch, damaged, ends_too_early
+from fauxchange.data.journal import GENESIS, READ_BYTES, Head, check_batch, damaged, ends_elsewhere
 from fauxchange.data.ports import JournalBatch
 from fauxchange.data.sqlite.files import Open, error_code, preparing, use_log
 from fauxchange.domain.errors import ConfigurationError, DamagedJournal, Unavailable
@@ -105,10 +105,10 @@ def read_place(path: Path, connection: sqlite3.Connection, after_sequence: int) 
     with _reading(path, f"the batch that ends with sequence {after_sequence}"):
         rows = connection.execute(_UP_TO, (after_sequence,)).fetchall()
     if not rows:
-        raise ends_too_early(str(path), 0, after_sequence)
+        raise ends_elsewhere(str(path), 0, after_sequence)
     batch = _batch(path, GENESIS, rows[0])
     if batch.last_sequence != after_sequence:
-        raise ends_too_early(str(path), batch.last_sequence, after_sequence)
+        raise ends_elsewhere(str(path), batch.last_sequence, after_sequence)
     return check_batch(str(path), Head(batch.first_sequence - 1, batch.prev_hash), batch)
 
 

@@ -22,23 +22,22 @@ _MISSING_FIELD = re.compile(r"Object missing required field `(.*)`")
 
 
 class StrictBody(AbstractDTO[Any]):
-    """What a route passes as `dto=` to have its `data` read strictly."""
+    """A body that is read strictly; `strict_body` makes one for each kind."""
 
-    _decoders: ClassVar[dict[str, msgspec.json.Decoder[Any]]] = {}
+    decoder: ClassVar[msgspec.json.Decoder[Any]]
 
     def decode_bytes(self, value: bytes) -> Any:
         """Return the body. Raises: InvalidRequest."""
-        return decode_body(self._decoders[self.asgi_connection.route_handler.handler_id], value)
+        return decode_body(self.decoder, value)
 
     @classmethod
     def create_for_field_definition(
         cls,
         field_definition: FieldDefinition,
         handler_id: str,
-        backend_cls: Any = None,  # noqa: ARG003 - there is no backend
+        backend_cls: Any = None,
     ) -> None:
-        """Make the decoder of a route."""
-        cls._decoders[handler_id] = msgspec.json.Decoder(field_definition.annotation)
+        """Do nothing: there is nothing to be made for a route."""
 
     @classmethod
     def create_openapi_schema(cls, field_definition: FieldDefinition, handler_id: str, schema_creator: Any) -> Any:  # noqa: ARG003 - the struct is its own schema
@@ -54,6 +53,11 @@ class StrictBody(AbstractDTO[Any]):
     def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:  # noqa: ARG003 - as it is declared
         """Return False: the struct is taken as it is."""
         return False
+
+
+def strict_body(kind: type[Any]) -> type[StrictBody]:
+    """Return what a route passes as `dto=` to have its `data`, of this kind, read strictly."""
+    return type(f"{kind.__name__}Body", (StrictBody,), {"decoder": msgspec.json.Decoder(kind)})
 
 
 def decode_body(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:

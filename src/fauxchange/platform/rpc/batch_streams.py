@@ -132,6 +132,9 @@ class BatchStreams:
                 batch = await stream.next_batch()
                 if batch:
                     await context.write(batch)
+        except grpc.aio.InternalError:
+            # The caller has gone while a batch was on its way.
+            return
         finally:
             self._readers.leave(stream)
             self._heartbeat.leave(stream)

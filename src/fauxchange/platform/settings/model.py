@@ -375,17 +375,12 @@ class Settings(BaseSettings):
         "MAX_OPEN_ORDERS", "default=1000", "Most open orders of an account in an instrument", value="orders"
     )
     order_rate_limit: int = count(
-        "ORDER_RATE_LIMIT",
-        "1000",
-        "Order requests of an account per second of venue time; 0 is no limit",
-        0,
-        1_000_000,
-        "requests a second",
+        "ORDER_RATE_LIMIT", "1000", "Requests of a trader a second of venue time; 0 is no limit", 0, 10**6, "requests"
     )
     order_rate_burst: int = count(
         "ORDER_RATE_BURST",
         "",
-        "Order requests of an account at once after a pause",
+        "Requests of a trader at once after a pause",
         1,
         10_000_000,
         "requests",

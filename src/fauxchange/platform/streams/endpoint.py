@@ -44,7 +44,7 @@ TopicResolver = Callable[[str, str | None], Sequence[Topic]]
 """Find the topics of a channel, of one symbol or of all. Raises: InvalidRequest, NotFound."""
 
 
-class Operation(msgspec.Struct, tag_field="op", forbid_unknown_fields=True, kw_only=True):
+class Operation(msgspec.Struct, tag_field="op", forbid_unknown_fields=True, kw_only=True, gc=False):
     """What a client may send: each kind is a struct of its own, told by its `op`."""
 
     id: str | int | None = None

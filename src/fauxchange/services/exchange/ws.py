@@ -107,7 +107,7 @@ class CancelAll(Operation, tag="cancel_all", kw_only=True):
 OPERATIONS: Final = (Authenticate, Place, PlaceBatch, Cancel, Amend, CancelAll)
 
 
-class Answer(msgspec.Struct, omit_defaults=True, kw_only=True):
+class Answer(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """What came of an operation; `reason` is the kernel's number, `repeated` says that the order was placed before."""
 
     op: str

@@ -14,6 +14,7 @@ from exchange_kit import ORIGIN, START_NS, Exchange, FaultyJournal
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fauxchange.contracts.exchange.messages import AccountRequest, KeyRequest, TransferRequest
+from fauxchange.contracts.exchange.proto import element, timestamp
 from fauxchange.contracts.exchange.v1 import exchange_pb2 as pb
 from fauxchange.contracts.exchange.v1 import exchange_pb2_grpc
 from fauxchange.data.memory.adapter import MemoryDataAdapter
@@ -26,6 +27,8 @@ from fauxchange.platform.listening import Listener
 from fauxchange.platform.metrics import PrometheusMetrics
 from fauxchange.platform.rpc.server import GrpcServer
 from fauxchange.platform.streams.endpoint import Heartbeat, StreamLimits, StreamMetrics
+from fauxchange.platform.streams.hub import Delivery
+from fauxchange.platform.streams.topics import StreamMessage, Topic
 from fauxchange.services.exchange.rpc import SERVICE_NAME, ExchangeRpc, sessions
 from fauxchange.services.exchange.rpc.callers import source_of
 from fauxchange.services.exchange.service.access import Access
@@ -434,6 +437,10 @@ async def test_orders_are_listed_page_by_page_and_by_status(venue: Venue) -> Non
     assert listed == [ids[0], ids[1], ids[3], ids[4]]
 
 
+def test_times_keep_their_microseconds() -> None:
+    assert timestamp("2026-01-31T12:00:00.123456Z") == Timestamp(seconds=START_NS // NS_PER_S, nanos=123_456_000)
+
+
 # Markets. -----------------------------------------------------------------------------------------------------------
 
 
@@ -513,6 +520,7 @@ async def test_what_is_left_of_the_allowance_is_told_and_kept_to() -> None:
 
         told = dict(await call.trailing_metadata())
         assert (told["fx-ratelimit-limit"], told["fx-ratelimit-remaining"]) == ("3", "1")
+        assert told["x-request-id"]
         assert (status, trailing["fx-code"]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "rate_limited")
         assert trailing["fx-retry-after-ms"] == "334"
         assert len(venue.open_orders(trader)) == 2
@@ -1005,6 +1013,30 @@ async def test_a_session_that_does_not_keep_up_with_its_reports_is_ended() -> No
         assert await _end(session) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "slow_consumer")
 
 
+class _Huge:
+    """A codec whose messages are of the size of an order with thousands of fills."""
+
+    def json(self, message: StreamMessage) -> bytes:
+        raise NotImplementedError
+
+    def proto(self, message: StreamMessage) -> bytes:
+        return element(
+            pb.OrderUpdate(sequence=message.sequence, orders=[pb.Order(symbol="x" * 300_000)]).SerializeToString()
+        )
+
+
+async def test_what_is_more_than_a_client_takes_at_once_comes_in_several_responses(venue: Venue) -> None:
+    session = await venue.session(await venue.trader())
+    (served,) = venue.rpc._sessions
+    topic = Topic("orders", "*", epoch=1, codec=_Huge(), keep=1)
+
+    served.deliver(Delivery([topic.number("event", None) for _ in range(20)]))
+
+    assert [update.sequence for update in await session.reports(20)] == list(range(1, 21))
+    assert session.responses > 5
+    session.call.cancel()
+
+
 async def test_the_server_stops_sessions_and_says_so(venue: Venue) -> None:
     trader = await venue.trader(USD="100000")
     session = await venue.session(trader, cancel_on_disconnect=True)
@@ -1040,6 +1072,25 @@ async def test_orders_of_a_session_go_with_it_however_it_ends(venue: Venue, way:
     await venue.until_open(trader, [stays.order.order_id])
     page = await venue.service.orders(OrderQuery(account=trader.account, oldest_first=True))
     assert [record.status for record in page.items] == [0, 3, 2, 3]
+
+
+async def test_orders_that_have_finished_are_not_canceled_again(venue: Venue) -> None:
+    trader, other = await venue.trader(USD="100000"), await venue.trader(BTC="1")
+    session = await venue.session(trader, cancel_on_disconnect=True, answers_only=True)
+    ended, filled, left = await session.ask(*(place(str(number), BUY, "0.1", "50000") for number in range(3)))
+    await session.ask(cancel("3", order_id=ended.order.order_id))
+    await venue.exchange.place(other.account, "sell", "0.1", "50000")
+    commands = venue.exchange.sequencer.commands
+    tried = []
+    submit_cancel = venue.service.submit_cancel
+    venue.service.submit_cancel = lambda account, ref, *rest: (tried.append(ref), submit_cancel(account, ref, *rest))
+
+    await session.call.done_writing()
+    await venue.until_open(trader, [])
+
+    assert filled.order.order_id not in tried
+    assert tried == [left.order.order_id]
+    assert venue.exchange.sequencer.commands == commands + 1
 
 
 async def test_without_the_option_orders_stay(venue: Venue) -> None:

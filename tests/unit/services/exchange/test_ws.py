@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from exchange_kit import Exchange
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from fauxchange.contracts.exchange.messages import AmendRequest, OrderRequest
+from fauxchange.data.memory.adapter import MemoryDataAdapter
 from fauxchange.domain.errors import (
     Conflict,
     FauxchangeError,
@@ -258,7 +260,7 @@ class Client:
                 document = json.loads(await self.connection.recv())
                 if "op" in document:
                     return document
-                self.data.append(document)
+                self.data += document if isinstance(document, list) else [document]
 
     async def ask(self, op: str, **fields: Any) -> dict[str, Any]:
         number = await self.send(op, **fields)
@@ -282,7 +284,7 @@ class Client:
 class Running:
     """The endpoint on a server."""
 
-    def __init__(self, *, per_second: int = 0, outstanding: int = 1_000) -> None:
+    def __init__(self, *, per_second: int = 0, outstanding: int = 1_000, service: Any = None) -> None:
         box = SecretBox("the box's key")
         self.keys = Keys(box)
         self.clock = SteppedClock()
@@ -290,7 +292,7 @@ class Running:
         self.heartbeat = Heartbeat(epoch=1, interval_s=3_600, now_ns=self.clock.now_ns)
         self.rates = RateLimits(self.clock, per_second=per_second)
         self.endpoint = exchange_endpoint(
-            self.exchange,  # type: ignore[arg-type]
+            service or self.exchange,
             Access(self.keys, box, admin_key="a", wall_ns=lambda: NOW_MS * 1_000_000, not_before_ns=0),
             self.rates,
             heartbeat=self.heartbeat,
@@ -328,7 +330,7 @@ class Running:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(READ_TIMEOUT_S):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - what happens behind the socket has no event
                 await asyncio.sleep(0.001)
 
 
@@ -694,9 +696,8 @@ async def test_no_more_is_read_while_too_many_answers_are_owed() -> None:
     async with Running(outstanding=10) as running, running.trader() as client:
         running.exchange.commits = False
         ids = [await client.send("place", order=ORDER) for _ in range(100)]
-        await running.until(lambda: len(running.exchange.waiting) == 10)
-        for _ in range(20):
-            await asyncio.sleep(0.001)
+        (connection,) = running.endpoint.connections
+        await running.until(lambda: not connection._reads)
         most_waiting = len(running.exchange.waiting)
         running.exchange.commits = True
         running.exchange.commit()
@@ -785,8 +786,9 @@ async def test_a_server_that_stops_gives_the_answers_it_owes_and_cancels_what_wo
     async with running.trader(cancel_on_disconnect=True) as client:
         await client.send("place", order=ORDER)
         await running.until(lambda: len(running.exchange.waiting) == 1)
+        (connection,) = running.endpoint.connections
         stopping = asyncio.create_task(running.server.stop())
-        await asyncio.sleep(0.05)
+        await running.until(lambda: connection._stopping)
         running.exchange.commits = True
         running.exchange.commit()
         closing = await client.closing()
@@ -808,3 +810,49 @@ async def test_a_session_remembers_open_orders_alone(running: Running) -> None:
         remembered = connection._session._leftovers._orders
 
     assert len(remembered) < 3_000
+
+
+# Over the real exchange
+
+
+async def test_a_session_trades_on_the_real_exchange_and_reads_what_becomes_of_it() -> None:
+    adapter = MemoryDataAdapter()
+    await adapter.connect()
+    exchange = await Exchange(adapter).start()
+    assert (await exchange.account(USD="100000"), await exchange.account(BTC="1")) == (3, 4)
+    async with Running(service=exchange.service) as running, running.trader(key="fxk_bob") as maker:
+        async with running.trader(cancel_on_disconnect=True) as taker:
+            await taker.ask("subscribe", channel="orders")
+            await taker.ask("subscribe", channel="balances")
+            await maker.ask("place", order=ORDER | {"side": "sell", "quantity": "0.01"})
+            filled = await taker.ask("place", order=ORDER | {"quantity": "0.01", "client_order_id": "a"})
+            repeated = await taker.ask("place", order=ORDER | {"quantity": "0.01", "client_order_id": "a"})
+            await taker.send("place", order=ORDER | {"quantity": "0.02", "client_order_id": "b"})
+            await taker.send("cancel", client_order_id="b")
+            on_its_way = [await taker.reply(), await taker.reply()]
+            resting = await taker.ask("place", order=ORDER | {"quantity": "0.03"})
+            broke = await taker.ask("place", order=ORDER | {"quantity": "9"})
+        record = exchange.venue.orders.by_id[int(resting["order"]["order_id"])]
+        await running.until(lambda: record.status == CANCELED)
+        all_of_it = await maker.ask("cancel_all")
+    await exchange.stop()
+    await adapter.disconnect()
+
+    assert (filled["order"]["status"], filled["order"]["average_price"]) == ("FILLED", "60000.00")
+    assert [fill["liquidity"] for fill in filled["order"]["fills"]] == ["taker"]
+    assert (repeated["repeated"], repeated["order"]["order_id"]) == (True, filled["order"]["order_id"])
+    assert [(answer["op"], answer["order"]["status"]) for answer in on_its_way] == [
+        ("place", "NEW"),
+        ("cancel", "CANCELED"),
+    ]
+    assert (broke["ok"], broke["code"], broke["reason"]) == (False, "insufficient_funds", 401)
+    assert all_of_it["orders"] == []
+    _, *reports = [message["data"] for message in taker.data if message["channel"] == "orders"]
+    _, *balances = [message["data"] for message in taker.data if message["channel"] == "balances"]
+    assert [report["exec_type"] for report in reports] == [
+        *("new", "trade"),
+        *("new", "canceled"),
+        *("new", "rejected"),
+    ]
+    assert {balance["asset"] for changed in balances for balance in changed} == {"USD", "BTC"}
+    assert exchange.sums()["USD"] == (0, 0)

@@ -23,8 +23,6 @@ Rows = NDArray[np.void]
 MAX_INT64: Final = 2**63 - 1
 ADDRESS: Final = 2**32 - 1
 """The largest address; a memory has no more words."""
-LINE: Final = 8
-"""The words of a cache line; each table begins with one."""
 MAX_TIERS: Final = vocabulary.MAX_TIERS
 
 
@@ -286,7 +284,7 @@ BALANCE_WIDTH: Final = 2
 D_HEAD: Final = 0
 D_TAIL: Final = 1
 D_COUNT: Final = 2
-DESK_WIDTH: Final = 4
+DESK_WIDTH: Final = 3
 
 F_MAKER: Final = 0
 F_TAKER: Final = 1
@@ -322,35 +320,34 @@ I_MAX_OPEN_ORDERS: Final = 13
 I_BOOKS: Final = 16
 INSTRUMENT_WIDTH: Final = I_BOOKS + BOOKS * BOOK_WIDTH
 
-# The first sixteen are what most commands need of an order.
 O_ID: Final = 0
 O_ACCOUNT: Final = 1
 O_PRICE: Final = 2
 O_LEAVES: Final = 3
 O_SHOWN: Final = 4
-O_LEVEL: Final = 5
-O_PREV: Final = 6
-O_NEXT: Final = 7
-O_INSTRUMENT: Final = 8
-O_SIDE: Final = 9
-O_BOOK: Final = 10
-O_OPEN: Final = 11
-O_RESERVED: Final = 12
-O_LOTS: Final = 13
-O_DESK_PREV: Final = 14
-O_DESK_NEXT: Final = 15
-O_HEAP_AT: Final = 16
-O_RATE: Final = 17
-O_DISPLAY: Final = 18
-O_EXPIRES: Final = 19
-O_PRIORITY: Final = 20
-O_STOP: Final = 21
-O_TYPE: Final = 22
-O_TIME_IN_FORCE: Final = 23
-O_POST_ONLY: Final = 24
-O_STP: Final = 25
-O_AMOUNT: Final = 26
-O_QUOTE_LEFT: Final = 27
+O_DISPLAY: Final = 5
+O_RESERVED: Final = 6
+O_RATE: Final = 7
+O_LEVEL: Final = 8
+O_PREV: Final = 9
+O_NEXT: Final = 10
+O_BOOK: Final = 11
+O_LOTS: Final = 12
+O_SIDE: Final = 13
+O_INSTRUMENT: Final = 14
+O_TYPE: Final = 15
+O_TIME_IN_FORCE: Final = 16
+O_POST_ONLY: Final = 17
+O_STP: Final = 18
+O_STOP: Final = 19
+O_EXPIRES: Final = 20
+O_AMOUNT: Final = 21
+O_QUOTE_LEFT: Final = 22
+O_DESK_PREV: Final = 23
+O_DESK_NEXT: Final = 24
+O_HEAP_AT: Final = 25
+O_OPEN: Final = 26
+O_PRIORITY: Final = 27
 ORDER_WIDTH: Final = 28
 
 L_PRICE: Final = 0

@@ -8,6 +8,7 @@ Nothing is decided here: what is read may have changed by the time that it is ne
 from fauxchange.domain.kernels import lean_kernel
 from fauxchange.services.exchange.core.addresses import account_at, balance_at, book_at, desk_at, instrument_at, link
 from fauxchange.services.exchange.core.layout import (
+    A_TIER,
     AHEAD,
     B_FREE,
     C_ACCOUNT,
@@ -18,11 +19,11 @@ from fauxchange.services.exchange.core.layout import (
     C_SIDE,
     COMMAND_WIDTH,
     D_COUNT,
+    D_HEAD,
     H_ACCOUNTS,
     H_AHEAD,
     H_INDEX_AT,
     H_INSTRUMENTS,
-    H_LAST_ORDER_ID,
     H_SEEN,
     L_TAIL,
     O_ACCOUNT,
@@ -38,7 +39,7 @@ from fauxchange.services.exchange.core.layout import (
 from fauxchange.services.exchange.core.ledger import held_asset
 from fauxchange.services.exchange.core.pool import find_order, home_of
 from fauxchange.services.exchange.core.tree import find_level
-from fauxchange.services.exchange.core.vocabulary import COMMAND_CANCEL, COMMAND_CANCEL_REPLACE, COMMAND_PLACE
+from fauxchange.services.exchange.core.vocabulary import COMMAND_CANCEL, COMMAND_PLACE
 
 
 @lean_kernel
@@ -46,67 +47,64 @@ def look_ahead(m: Memory, c: Memory, first: int) -> None:
     """Read what the commands from row `first` on will need, AHEAD of them at most."""
     count = min(AHEAD, len(c) // COMMAND_WIDTH - first)
     seen = 0
+    at = first * COMMAND_WIDTH
+    for _ in range(count):
+        if c[at + C_KIND] >= COMMAND_PLACE:
+            seen += see_account(m, c[at + C_ACCOUNT], c[at + C_INSTRUMENT], c[at + C_SIDE])
+            seen += m[link(m, H_INDEX_AT) + home_of(m, c[at + C_ORDER_ID])]
+        at += COMMAND_WIDTH
+    at = first * COMMAND_WIDTH
     for place in range(count):
-        seen += see_owner(m, c, (first + place) * COMMAND_WIDTH, place)
+        m[H_AHEAD + place] = 0
+        if c[at + C_KIND] >= COMMAND_CANCEL:
+            order = find_order(m, c[at + C_ORDER_ID])
+            m[H_AHEAD + place] = order
+            seen += m[order + O_LEVEL] + m[order + O_DESK_NEXT]
+        elif c[at + C_KIND] == COMMAND_PLACE:
+            seen += see_level(m, c[at + C_INSTRUMENT], c[at + C_SIDE], c[at + C_PRICE_TICKS])
+        at += COMMAND_WIDTH
     for place in range(count):
-        seen += see_place(m, c, (first + place) * COMMAND_WIDTH, place)
-    for place in range(count):
-        seen += see_neighbours(m, place)
-    # Without a use, a compiler would leave out the reads.
+        order = link(m, H_AHEAD + place)
+        if order != 0:
+            seen += see_neighbours(m, order)
+    # Without a use of it, a compiler would leave out the reading.
     m[H_SEEN] = seen
 
 
 @lean_kernel
-def see_owner(m: Memory, c: Memory, at: int, place: int) -> int:
-    """Read an account's records and the cell of the index that a command begins with."""
-    account = c[at + C_ACCOUNT]
-    number = c[at + C_INSTRUMENT]
-    kind = c[at + C_KIND]
-    seen = 0
-    if kind < COMMAND_PLACE or not 0 <= account < m[H_ACCOUNTS]:
-        return seen
-    seen += m[account_at(m, account)]
-    if kind in (COMMAND_PLACE, COMMAND_CANCEL_REPLACE) and 0 <= number < m[H_INSTRUMENTS]:
-        instrument = instrument_at(m, number)
-        seen += m[desk_at(m, account, number) + D_COUNT]
-        seen += m[balance_at(m, account, m[held_asset(instrument, c[at + C_SIDE])]) + B_FREE]
-        seen += m[link(m, H_INDEX_AT) + home_of(m, m[H_LAST_ORDER_ID] + 1 + place)]
-    if kind >= COMMAND_CANCEL:
-        seen += m[link(m, H_INDEX_AT) + home_of(m, c[at + C_ORDER_ID])]
-    return seen
-
-
-@lean_kernel
-def see_place(m: Memory, c: Memory, at: int, place: int) -> int:
-    """Read the order that a command names, or the level that a new one goes to."""
-    kind = c[at + C_KIND]
-    number = c[at + C_INSTRUMENT]
-    side = c[at + C_SIDE]
-    m[H_AHEAD + place] = 0
-    if kind >= COMMAND_CANCEL:
-        order = find_order(m, c[at + C_ORDER_ID])
-        m[H_AHEAD + place] = order
-        if order != 0:
-            return link(m, order + O_DESK_NEXT) + link(m, order + O_LEVEL)
-    elif kind == COMMAND_PLACE and 0 <= number < m[H_INSTRUMENTS] and 0 <= side <= 1 and c[at + C_PRICE_TICKS] > 0:
-        level = find_level(m, book_at(instrument_at(m, number), side), c[at + C_PRICE_TICKS])
-        if level != 0:
-            return link(m, level + L_TAIL)
-    return 0
-
-
-@lean_kernel
-def see_neighbours(m: Memory, place: int) -> int:
-    """Read what lies around an order: its neighbours, its level, what its account has."""
-    order = link(m, H_AHEAD + place)
-    if order == 0:
+def see_account(m: Memory, account: int, number: int, side: int) -> int:
+    """Read what the account of a new order has."""
+    if not 0 <= account < m[H_ACCOUNTS] or not 0 <= number < m[H_INSTRUMENTS]:
         return 0
-    seen = m[link(m, order + O_LEVEL)]
-    seen += m[link(m, order + O_PREV) + O_NEXT]
-    seen += m[link(m, order + O_NEXT) + O_PREV]
-    seen += m[link(m, order + O_DESK_PREV) + O_DESK_NEXT]
-    seen += m[link(m, order + O_DESK_NEXT) + O_DESK_PREV]
-    instrument = instrument_at(m, m[order + O_INSTRUMENT])
+    asset = m[held_asset(instrument_at(m, number), side)]
+    return (
+        m[account_at(m, account) + A_TIER]
+        + m[desk_at(m, account, number) + D_COUNT]
+        + m[balance_at(m, account, asset) + B_FREE]
+    )
+
+
+@lean_kernel
+def see_level(m: Memory, number: int, side: int, price: int) -> int:
+    """Read the level that a new order goes to."""
+    if not 0 <= number < m[H_INSTRUMENTS] or not 0 <= side <= 1 or price <= 0:
+        return 0
+    level = find_level(m, book_at(instrument_at(m, number), side), price)
+    return m[level + L_TAIL]
+
+
+@lean_kernel
+def see_neighbours(m: Memory, order: int) -> int:
+    """Read what lies around an order: its neighbours, its level, what its account has."""
+    number = m[order + O_INSTRUMENT]
     account = m[order + O_ACCOUNT]
-    seen += m[desk_at(m, account, m[order + O_INSTRUMENT])]
-    return seen + m[balance_at(m, account, m[held_asset(instrument, m[order + O_SIDE])]) + B_FREE]
+    asset = m[held_asset(instrument_at(m, number), m[order + O_SIDE])]
+    return (
+        m[link(m, order + O_LEVEL)]
+        + m[link(m, order + O_PREV) + O_NEXT]
+        + m[link(m, order + O_NEXT) + O_PREV]
+        + m[link(m, order + O_DESK_PREV) + O_DESK_NEXT]
+        + m[link(m, order + O_DESK_NEXT) + O_DESK_PREV]
+        + m[desk_at(m, account, number) + D_HEAD]
+        + m[balance_at(m, account, asset) + B_FREE]
+    )

@@ -67,7 +67,6 @@ from fauxchange.services.exchange.core.layout import (
     LEVEL_LINKS_TO_LEVELS,
     LEVEL_LINKS_TO_ORDERS,
     LEVEL_WIDTH,
-    LINE,
     MAX_TIERS,
     N_BITMAP,
     N_CHILDREN,
@@ -119,11 +118,13 @@ def new_memory(rooms: Rooms) -> Int64Array:
         H_EVENT_AT: rooms.events * EVENT_WIDTH,
     }
     # Zeros come from the system page by page, so that room which is not used takes no memory.
-    memory = _zeros(HEADER_WIDTH + sum(_whole_lines(size) for size in sizes.values()))
+    words = HEADER_WIDTH + sum(sizes.values())
+    check(words <= ADDRESS, "addresses reach the end of the memory")
+    memory = np.zeros(words, dtype=np.int64)
     at = HEADER_WIDTH
     for cell, size in sizes.items():
         memory[cell] = at
-        at += _whole_lines(size)
+        at += size
     memory[H_ASSET_ROOM] = rooms.assets
     memory[H_ACCOUNT_ROOM] = rooms.accounts
     memory[H_INSTRUMENT_ROOM] = rooms.instruments
@@ -133,18 +134,6 @@ def new_memory(rooms: Rooms) -> Int64Array:
     memory[H_EVENT_ROOM] = rooms.events
     memory[H_INDEX_BITS] = index_bits
     return memory
-
-
-def _whole_lines(size: int) -> int:
-    return -(-size // LINE) * LINE
-
-
-def _zeros(size: int) -> Int64Array:
-    """Return zeros that begin with a cache line."""
-    check(size <= ADDRESS, "the memory is not larger than addresses reach")
-    words = np.zeros(size + LINE, dtype=np.int64)
-    first = -(words.ctypes.data // words.itemsize) % LINE
-    return words[first : first + size]
 
 
 def rooms_of(memory: Int64Array) -> Rooms:

@@ -26,7 +26,7 @@ from fauxchange.contracts.exchange.messages import (
 from fauxchange.data.ports import AccountQuery, FillQuery, LedgerQuery, OrderQuery
 from fauxchange.domain.errors import NotFound
 from fauxchange.domain.orders import ACCOUNT_STATUSES, INSTRUMENT_STATUSES
-from fauxchange.platform.http.bodies import StrictBody
+from fauxchange.platform.http.bodies import strict_body
 from fauxchange.platform.http.openapi import ADMIN_SECURITY
 from fauxchange.platform.http.problems import problem_responses
 from fauxchange.services.exchange.rest.callers import REJECTED, Callers, CallersRequest, origin_of, refusals
@@ -79,7 +79,7 @@ def account_routes(service: ExchangeService, callers: Callers) -> ControllerRout
 
 
 def _accounts(service: ExchangeService) -> list[ControllerRouterHandler]:
-    @post("/accounts", dto=StrictBody, responses=problem_responses(409))
+    @post("/accounts", dto=strict_body(AccountRequest), responses=problem_responses(409))
     async def create_account(
         request: CallersRequest, data: JSONBody[AccountRequest], idempotency_key: IdempotencyHeader = None
     ) -> AccountMessage:
@@ -99,7 +99,7 @@ def _accounts(service: ExchangeService) -> list[ControllerRouterHandler]:
         """Return one account."""
         return render.account_message(service.account(account_id))
 
-    @patch("/accounts/{account_id:str}", dto=StrictBody, responses=REJECTED)
+    @patch("/accounts/{account_id:str}", dto=strict_body(AccountChange), responses=REJECTED)
     async def change_account(
         request: CallersRequest, account_id: AccountPath, data: JSONBody[AccountChange]
     ) -> AccountMessage:
@@ -111,7 +111,11 @@ def _accounts(service: ExchangeService) -> list[ControllerRouterHandler]:
 
 
 def _money(service: ExchangeService) -> list[ControllerRouterHandler]:
-    @post("/accounts/{account_id:str}/deposits", dto=StrictBody, responses={**problem_responses(409), **REJECTED})
+    @post(
+        "/accounts/{account_id:str}/deposits",
+        dto=strict_body(TransferRequest),
+        responses={**problem_responses(409), **REJECTED},
+    )
     async def deposit(
         request: CallersRequest,
         account_id: AccountPath,
@@ -122,7 +126,11 @@ def _money(service: ExchangeService) -> list[ControllerRouterHandler]:
         transfer = await service.deposit(account_id, data, origin_of(request), idempotency_key)
         return render.transfer_message(transfer, service.asset(transfer.asset))
 
-    @post("/accounts/{account_id:str}/withdrawals", dto=StrictBody, responses={**problem_responses(409), **REJECTED})
+    @post(
+        "/accounts/{account_id:str}/withdrawals",
+        dto=strict_body(TransferRequest),
+        responses={**problem_responses(409), **REJECTED},
+    )
     async def withdraw(
         request: CallersRequest,
         account_id: AccountPath,
@@ -220,7 +228,7 @@ def _records(service: ExchangeService) -> list[ControllerRouterHandler]:
 
 
 def _keys(service: ExchangeService) -> list[ControllerRouterHandler]:
-    @post("/accounts/{account_id:str}/keys", dto=StrictBody, responses=problem_responses(409))
+    @post("/accounts/{account_id:str}/keys", dto=strict_body(KeyRequest), responses=problem_responses(409))
     async def create_key(request: CallersRequest, account_id: AccountPath, data: JSONBody[KeyRequest]) -> KeyCreated:
         """Create an API key of an account; its secret is told in this answer and never again."""
         key, secret = await service.create_key(account_id, data, origin_of(request))
@@ -248,7 +256,7 @@ def _keys(service: ExchangeService) -> list[ControllerRouterHandler]:
 
 
 def _markets(service: ExchangeService) -> list[ControllerRouterHandler]:
-    @post("/instruments/{symbol:str}/status", status_code=200, dto=StrictBody, responses=REJECTED)
+    @post("/instruments/{symbol:str}/status", status_code=200, dto=strict_body(InstrumentChange), responses=REJECTED)
     async def set_instrument_status(
         request: CallersRequest, symbol: SymbolPath, data: JSONBody[InstrumentChange]
     ) -> InstrumentMessage:

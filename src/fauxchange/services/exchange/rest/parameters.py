@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from fauxchange.data.ports import MAX_PAGE
+from fauxchange.domain.instruments import MAX_INT64
 from fauxchange.domain.orders import ACCOUNT_STATUSES, LEDGER_CAUSES, OPEN_STATUSES, ORDER_STATUSES
 from fauxchange.domain.times import parse_time
 from fauxchange.services.exchange.service.exchange import MAX_DEPTH
@@ -87,8 +88,11 @@ IdempotencyHeader = Annotated[
 
 
 def time_ns(text: str | None, field: str) -> int | None:
-    """Return a time in nanoseconds since 1970, None for none. Raises: InvalidRequest."""
-    return None if text is None else parse_time(text, field=field)
+    """Return a time in nanoseconds since 1970, None for none; one that no record can have is the farthest that can.
+
+    Raises: InvalidRequest
+    """
+    return None if text is None else max(-MAX_INT64, min(MAX_INT64, parse_time(text, field=field)))
 
 
 def oldest_first(direction: str | None, start: str | None) -> bool:

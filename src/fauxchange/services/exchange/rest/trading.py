@@ -26,7 +26,7 @@ from fauxchange.data.ports import FillQuery, LedgerQuery, OrderQuery
 from fauxchange.domain.errors import InvariantViolation, Rejected
 from fauxchange.domain.orders import OrderRecord
 from fauxchange.platform.errors import PROBLEM_JSON, answerable
-from fauxchange.platform.http.bodies import StrictBody
+from fauxchange.platform.http.bodies import strict_body
 from fauxchange.platform.http.openapi import SIGNED_SECURITY
 from fauxchange.platform.http.problems import problem, problem_responses
 from fauxchange.platform.http.rendered import Rendered
@@ -130,7 +130,11 @@ class _Orders:
 
 
 def _placing(service: ExchangeService, callers: Callers, orders: _Orders) -> list[ControllerRouterHandler]:
-    @post("/orders", dto=StrictBody, responses={**_PLACED_BEFORE, **problem_responses(404, 409, 429), **REJECTED})
+    @post(
+        "/orders",
+        dto=strict_body(OrderRequest),
+        responses={**_PLACED_BEFORE, **problem_responses(404, 409, 429), **REJECTED},
+    )
     async def place_order(request: CallersRequest, data: JSONBody[OrderRequest]) -> Rendered[OrderMessage]:
         """Place an order, and answer when it is durable and what could trade at once has traded.
 
@@ -142,7 +146,7 @@ def _placing(service: ExchangeService, callers: Callers, orders: _Orders) -> lis
         "/orders/batch",
         status_code=200,
         before_request=callers.identified,
-        dto=StrictBody,
+        dto=strict_body(BatchRequest),
         responses=problem_responses(429),
     )
     async def place_orders(request: CallersRequest, data: JSONBody[BatchRequest]) -> Rendered[BatchResponse]:
@@ -153,7 +157,7 @@ def _placing(service: ExchangeService, callers: Callers, orders: _Orders) -> lis
 
     @post(
         "/orders/{order_id:str}/replace",
-        dto=StrictBody,
+        dto=strict_body(OrderRequest),
         responses={**_PLACED_BEFORE, **problem_responses(409, 429), **REJECTED},
     )
     async def replace_order(
@@ -172,7 +176,7 @@ def _changing(service: ExchangeService, orders: _Orders) -> list[ControllerRoute
         """Return an order as it stands."""
         return answer(request, orders.message(await service.order(request.user.account, order_id)))
 
-    @patch("/orders/{order_id:str}", dto=StrictBody, responses={**problem_responses(429), **REJECTED})
+    @patch("/orders/{order_id:str}", dto=strict_body(AmendRequest), responses={**problem_responses(429), **REJECTED})
     async def amend_order(
         request: CallersRequest, order_id: OrderPath, data: JSONBody[AmendRequest]
     ) -> Rendered[OrderMessage]:

@@ -152,6 +152,8 @@ class OrderSession:
             return
         try:
             await self._context.write(self._begin(first))
+            if self._failure is not None:
+                raise self._failure
             async with asyncio.TaskGroup() as group:
                 self._writer = group.create_task(self._write(), name="order stream answers")
                 await self._read(first)
@@ -190,9 +192,10 @@ class OrderSession:
 
     def fail(self, failure: FauxchangeError) -> None:
         """End the session with a failure, even if the writer is stuck; the first one counts."""
-        if self._failure is None and self._writer is not None:
+        if self._failure is None:
             self._failure = failure
-            self._writer.cancel()
+            if self._writer is not None:
+                self._writer.cancel()
 
     # Beginning
 
@@ -311,6 +314,9 @@ class OrderSession:
             if self._failure is None:
                 raise
             raise self._failure from None
+        except grpc.aio.InternalError:
+            # The caller has gone while a response was on its way; the reader is told in its own time.
+            return
 
     def _responses(self, answers: Sequence[tuple[str, Outcome, Sequence[str]]]) -> Iterator[bytes]:
         """Return what waits as responses, none of them much larger than `RESPONSE_BYTES`."""

@@ -4,8 +4,8 @@ The rules of this module:
 
 * What the house wants follows from the newest price alone (`core.quoting`); what it has is what the kernel reported of
   its orders. A refresh submits the difference, as one group of commands, and nothing where both are equal.
-* One refresh of an instrument is under way at a time, and there is none more often than the refresh interval, unless
-  somebody traded with a quote: then at once.
+* One refresh of an instrument is under way at a time, and there is at most one in each refresh interval of the clock,
+  unless somebody traded with a quote: then at once.
 * Within a group the side that makes room moves first, so the house never meets itself.
 * Without a fresh price there is no quote. Age is told by the venue's clock, not by the next price.
 """
@@ -19,7 +19,6 @@ import structlog
 from fauxchange.domain.errors import Unavailable
 from fauxchange.domain.listings import Listing
 from fauxchange.domain.orders import OPEN_STATUSES, OrderRecord
-from fauxchange.platform.lifecycle import Supervisor
 from fauxchange.platform.ports import Clock, DependencyHealth, DependencyStatus, MetricsPort
 from fauxchange.services.exchange.core.commands import (
     cancel,
@@ -53,7 +52,7 @@ from fauxchange.services.exchange.core.vocabulary import (
     RejectReason,
 )
 from fauxchange.services.exchange.ports import FeedPrice, MarketPrices
-from fauxchange.services.exchange.service.alarm import Alarm
+from fauxchange.services.exchange.service.alarm import Alarm, Parent
 
 HOUSE_PRIORITY: Final = 100
 """The house looks at the clock after all prices of the same moment have been published."""
@@ -182,10 +181,10 @@ class HouseLiquidity:
         self._adopted.update((record.order_id, record) for record in records)
         self._take_over()
 
-    async def start(self, supervisor: Supervisor) -> None:
+    async def start(self, parent: Parent) -> None:
         """Begin to quote, from the newest prices there are; old quotes without a fresh price are pulled."""
         self._running = True
-        self._alarm.start(supervisor.supervise)
+        self._alarm.start(parent)
         self._prices.subscribe(self.heard)
         for desk in self._desks.values():
             if desk.pricing.feed is None:
@@ -306,14 +305,16 @@ class HouseLiquidity:
             return
         now_ns = self._clock.now_ns()
         if desk.refreshed_ns is not None and not desk.is_urgent:
-            allowed_ns = desk.refreshed_ns + self._config.house_refresh_interval_ns
+            # Counted on the clock, not from the last refresh: prices of the same rhythm are then followed at once.
+            interval_ns = self._config.house_refresh_interval_ns
+            allowed_ns = (desk.refreshed_ns // interval_ns + 1) * interval_ns
             if now_ns < allowed_ns:
                 self._alarm.ring_by(allowed_ns)
                 return
         desk.is_due = desk.is_urgent = False
-        desk.refreshed_ns = now_ns
         rows = self._changes(desk)
         if rows:
+            desk.refreshed_ns = now_ns
             self._send(desk, rows)
 
     def _send(self, desk: _Desk, rows: list[Rows]) -> None:

@@ -592,6 +592,16 @@ async def test_a_list_is_not_asked_for_in_another_way(client, check_problem, pat
     check_problem(await client.signed("GET", f"{path}?{query}"), 400, code, field)
 
 
+@pytest.mark.parametrize(("start", "end"), [("0001-01-01", "9999-12-31"), ("9999-12-31T23:59:59-12:00", "0001-01-01")])
+async def test_a_time_that_no_record_can_have_is_still_one_that_can_be_stored(client, exchange, start, end):
+    response = await client.signed("GET", f"/fills?start={start}&end={end}")
+
+    (query,) = exchange.queries
+    assert response.status_code == 200
+    assert {abs(query.start_ns), abs(query.end_ns)} == {2**63 - 1}
+    assert (query.start_ns < query.end_ns) == (start < end)
+
+
 async def test_fills_are_listed_for_one_order(client, exchange):
     exchange.fills_of[1] = [fill_of()]
 

@@ -1,6 +1,7 @@
 """The house at work: the real kernel, a feed that says what it is told to, and venue time in the test's hands."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from house_kit import SECOND, START_NS, World, config_of
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from fauxchange.domain.errors import Unavailable
+from fauxchange.domain.orders import OrderRecord
 from fauxchange.platform.ports import DependencyStatus
 from fauxchange.services.exchange.core import commands as ask
 from fauxchange.services.exchange.core.layout import H_EVENT_SEQUENCE
@@ -31,11 +33,29 @@ BEST_NOTIONAL = 250_000 * 10**8
 MOVE, PLACE, CANCEL_ALL = CommandKind.REPLACE_IN_PLACE, CommandKind.PLACE, CommandKind.CANCEL_ALL
 
 
-async def quoting(**environ: str) -> World:
-    """Return a world in which the house quotes the first price."""
-    world = World(config_of(**environ))
-    world.feed(BID, ASK)
-    return await world.start()
+class Worlds:
+    """Worlds for one test, which end with it."""
+
+    def __init__(self) -> None:
+        self.made: list[World] = []
+
+    def new(self, **environ: str) -> World:
+        self.made.append(World(config_of(**environ)))
+        return self.made[-1]
+
+    async def quoting(self, **environ: str) -> World:
+        """Return a world in which the house quotes the first price."""
+        world = self.new(**environ)
+        world.feed(BID, ASK)
+        return await world.start()
+
+
+@pytest.fixture
+async def worlds() -> AsyncIterator[Worlds]:
+    worlds = Worlds()
+    yield worlds
+    for world in worlds.made:
+        await world.crash()
 
 
 def admin(world: World, command: object) -> None:
@@ -45,15 +65,15 @@ def admin(world: World, command: object) -> None:
 # What it shows
 
 
-async def test_the_house_quotes_what_it_wants_from_the_newest_price_on() -> None:
-    world = await quoting()
+async def test_the_house_quotes_what_it_wants_from_the_newest_price_on(worlds: Worlds) -> None:
+    world = await worlds.quoting()
 
     assert world.quotes() == world.wanted(BID, ASK)
     assert len(world.quotes()) == 6
 
 
-async def test_a_market_order_up_to_the_stated_notional_fills_completely_at_the_feeds_price() -> None:
-    world = await quoting()
+async def test_a_market_order_up_to_the_stated_notional_fills_completely_at_the_feeds_price(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     lots = BEST_NOTIONAL // (ASK * world.listing().tick_value)
 
     bought = world.trade(BUY, lots)
@@ -62,8 +82,8 @@ async def test_a_market_order_up_to_the_stated_notional_fills_completely_at_the_
     assert bought.cum_quote == lots * ASK * world.listing().tick_value
 
 
-async def test_a_larger_market_order_walks_the_book_and_pays_for_it() -> None:
-    world = await quoting()
+async def test_a_larger_market_order_walks_the_book_and_pays_for_it(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     lots = 2 * BEST_NOTIONAL // (ASK * world.listing().tick_value)
 
     bought = world.trade(BUY, lots)
@@ -72,8 +92,8 @@ async def test_a_larger_market_order_walks_the_book_and_pays_for_it() -> None:
     assert bought.cum_quote > lots * ASK * world.listing().tick_value
 
 
-async def test_flat_fills_any_size_at_the_feeds_price() -> None:
-    world = await quoting(HOUSE_LIQUIDITY="flat")
+async def test_flat_fills_any_size_at_the_feeds_price(worlds: Worlds) -> None:
+    world = await worlds.quoting(HOUSE_LIQUIDITY="flat")
     lots = 1_000 * BEST_NOTIONAL // (BID * world.listing().tick_value)
 
     sold = world.trade(SELL, lots)
@@ -82,15 +102,15 @@ async def test_flat_fills_any_size_at_the_feeds_price() -> None:
     assert [level.price_ticks for level in world.quotes()] == [BID, ASK]
 
 
-async def test_a_house_that_is_off_gives_a_reference_price_and_no_quotes() -> None:
-    world = await quoting(HOUSE_LIQUIDITY="off")
+async def test_a_house_that_is_off_gives_a_reference_price_and_no_quotes(worlds: Worlds) -> None:
+    world = await worlds.quoting(HOUSE_LIQUIDITY="off")
 
     assert world.quotes() == []
     assert world.submitted == [[CommandKind.SET_REFERENCE_PRICE]]
 
 
-async def test_tether_instruments_follow_the_feed_in_dollars_and_the_rate() -> None:
-    world = World(config_of(EXCHANGE_SYMBOLS="BTC/USD,BTC/USDT,USDT/USD", USDT_USD="0.9995"))
+async def test_tether_instruments_follow_the_feed_in_dollars_and_the_rate(worlds: Worlds) -> None:
+    world = worlds.new(EXCHANGE_SYMBOLS="BTC/USD,BTC/USDT,USDT/USD", USDT_USD="0.9995")
     world.feed(BID, ASK)
     await world.start()
 
@@ -103,8 +123,8 @@ async def test_tether_instruments_follow_the_feed_in_dollars_and_the_rate() -> N
 # When it moves
 
 
-async def test_nothing_is_submitted_where_nothing_changes() -> None:
-    world = await quoting()
+async def test_nothing_is_submitted_where_nothing_changes(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     submitted = len(world.submitted)
 
     await world.wait(SECOND)
@@ -113,8 +133,8 @@ async def test_nothing_is_submitted_where_nothing_changes() -> None:
     assert len(world.submitted) == submitted
 
 
-async def test_a_new_price_moves_every_level_and_none_is_placed_anew() -> None:
-    world = await quoting()
+async def test_a_new_price_moves_every_level_and_none_is_placed_anew(worlds: Worlds) -> None:
+    world = await worlds.quoting()
 
     await world.wait(SECOND)
     world.feed(BID + 100, ASK + 100)
@@ -124,8 +144,8 @@ async def test_a_new_price_moves_every_level_and_none_is_placed_anew() -> None:
     assert world.quotes() == world.wanted(BID + 100, ASK + 100)
 
 
-async def test_prices_within_the_refresh_interval_are_followed_at_its_end_and_only_the_last() -> None:
-    world = await quoting()
+async def test_prices_within_the_refresh_interval_are_followed_at_its_end_and_only_the_last(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     submitted = len(world.submitted)
     for step in (1, 2, 3):
         await world.wait(SECOND // 4)
@@ -139,8 +159,23 @@ async def test_prices_within_the_refresh_interval_are_followed_at_its_end_and_on
     assert world.quotes() == world.wanted(BID + 3, ASK + 3)
 
 
-async def test_what_was_taken_is_shown_again_at_once() -> None:
-    world = await quoting()
+async def test_prices_with_the_rhythm_of_the_refreshes_are_followed_at_once_wherever_the_house_began(
+    worlds: Worlds,
+) -> None:
+    world = worlds.new()
+    world.feed(BID, ASK)
+    await world.wait(SECOND * 8 // 10)
+    await world.start()
+    await world.wait(SECOND * 2 // 10)
+
+    world.feed(BID + 1, ASK + 1)
+    world.settle()
+
+    assert world.quotes() == world.wanted(BID + 1, ASK + 1)
+
+
+async def test_what_was_taken_is_shown_again_at_once(worlds: Worlds) -> None:
+    world = await worlds.quoting()
 
     world.trade(BUY, 100)
 
@@ -149,8 +184,8 @@ async def test_what_was_taken_is_shown_again_at_once() -> None:
     assert world.quotes() == world.wanted(BID, ASK)
 
 
-async def test_a_level_that_was_taken_completely_is_placed_anew_and_the_others_stay() -> None:
-    world = await quoting()
+async def test_a_level_that_was_taken_completely_is_placed_anew_and_the_others_stay(worlds: Worlds) -> None:
+    world = await worlds.quoting()
 
     world.trade(SELL, world.quotes()[0].lots)
 
@@ -159,8 +194,8 @@ async def test_a_level_that_was_taken_completely_is_placed_anew_and_the_others_s
     assert world.quotes() == world.wanted(BID, ASK)
 
 
-async def test_one_refresh_is_under_way_at_a_time_and_what_came_meanwhile_follows() -> None:
-    world = await quoting()
+async def test_one_refresh_is_under_way_at_a_time_and_what_came_meanwhile_follows(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     await world.wait(SECOND)
     world.feed(BID + 1, ASK + 1)
     submitted = len(world.submitted)
@@ -174,8 +209,8 @@ async def test_one_refresh_is_under_way_at_a_time_and_what_came_meanwhile_follow
     assert world.quotes() == world.wanted(BID + 2, ASK + 2)
 
 
-async def test_a_quote_that_somebody_else_cancels_comes_back() -> None:
-    world = await quoting()
+async def test_a_quote_that_somebody_else_cancels_comes_back(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     (first, *_) = world.venue.orders.open_orders(HOUSE_ACCOUNT)
     admin(world, ask.cancel(HOUSE_ACCOUNT, first.order_id))
 
@@ -185,8 +220,8 @@ async def test_a_quote_that_somebody_else_cancels_comes_back() -> None:
     assert world.quotes() == world.wanted(BID, ASK)
 
 
-async def test_an_order_that_rests_in_the_way_is_traded_with_at_its_own_price() -> None:
-    world = await quoting()
+async def test_an_order_that_rests_in_the_way_is_traded_with_at_its_own_price(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     resting = world.trade(BUY, 1_000, price_ticks=BID + 50)
 
     await world.wait(SECOND)
@@ -200,8 +235,8 @@ async def test_an_order_that_rests_in_the_way_is_traded_with_at_its_own_price() 
     assert world.quotes() == world.wanted(BID - 1_000, ASK - 1_000)
 
 
-async def test_a_price_that_comes_after_a_newer_one_is_passed_over() -> None:
-    world = await quoting()
+async def test_a_price_that_comes_after_a_newer_one_is_passed_over(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     await world.wait(2 * SECOND)
     world.feed(BID + 5, ASK + 5)
     world.settle()
@@ -213,8 +248,8 @@ async def test_a_price_that_comes_after_a_newer_one_is_passed_over() -> None:
     assert world.quotes() == world.wanted(BID + 5, ASK + 5)
 
 
-async def test_a_price_from_the_future_does_not_keep_later_ones_out() -> None:
-    world = await quoting()
+async def test_a_price_from_the_future_does_not_keep_later_ones_out(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     await world.wait(SECOND)
     world.feed(BID + 5, ASK + 5, ts_ns=START_NS + 3_600 * SECOND)
     await world.wait(SECOND)
@@ -227,8 +262,10 @@ async def test_a_price_from_the_future_does_not_keep_later_ones_out() -> None:
 # The reference price
 
 
-async def test_the_reference_price_is_set_before_the_first_quote_and_when_the_price_has_gone_far() -> None:
-    world = await quoting(PRICE_BAND_BPS="1000")
+async def test_the_reference_price_is_set_before_the_first_quote_and_follows_a_price_gone_far(
+    worlds: Worlds,
+) -> None:
+    world = await worlds.quoting(PRICE_BAND_BPS="1000")
     assert world.submitted[0] == [CommandKind.SET_REFERENCE_PRICE, *[PLACE] * 6]
 
     for price in (BID + BID // 250, BID + BID // 100, BID * 3):
@@ -240,11 +277,25 @@ async def test_the_reference_price_is_set_before_the_first_quote_and_when_the_pr
     assert world.quotes() == world.wanted(BID * 3, BID * 3 + 600)
 
 
+async def test_a_look_that_changes_nothing_does_not_put_the_next_refresh_off(worlds: Worlds) -> None:
+    world = await worlds.quoting()
+    await world.wait(SECOND)
+    world.trade(BUY, 1)
+    world.feed(BID, ASK)
+    world.settle()
+
+    await world.wait(SECOND)
+    world.feed(BID + 1, ASK + 1)
+    world.settle()
+
+    assert world.quotes() == world.wanted(BID + 1, ASK + 1)
+
+
 # Stale prices
 
 
-async def test_quotes_are_pulled_when_no_price_has_come_for_too_long() -> None:
-    world = await quoting()
+async def test_quotes_are_pulled_when_no_price_has_come_for_too_long(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     with capture_logs() as log:
         await world.wait(5 * SECOND - 1)
         assert world.quotes() == world.wanted(BID, ASK)
@@ -262,8 +313,8 @@ async def test_quotes_are_pulled_when_no_price_has_come_for_too_long() -> None:
     assert world.trade(BUY, 100).reason == RejectReason.NO_LIQUIDITY
 
 
-async def test_quotes_come_back_by_themselves_with_the_next_price() -> None:
-    world = await quoting()
+async def test_quotes_come_back_by_themselves_with_the_next_price(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     await world.wait(6 * SECOND)
     world.settle()
 
@@ -277,8 +328,8 @@ async def test_quotes_come_back_by_themselves_with_the_next_price() -> None:
     assert world.metric("exchange_house_stale_instruments") == 0
 
 
-async def test_prices_that_come_too_late_are_as_good_as_none() -> None:
-    world = await quoting()
+async def test_prices_that_come_too_late_are_as_good_as_none(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     for _ in range(6):
         await world.wait(SECOND)
         world.feed(BID, ASK, ts_ns=world.clock.now_ns() - 5 * SECOND)
@@ -287,8 +338,8 @@ async def test_prices_that_come_too_late_are_as_good_as_none() -> None:
     assert world.quotes() == []
 
 
-async def test_a_constant_price_never_gets_stale() -> None:
-    world = World(config_of(EXCHANGE_SYMBOLS="BTC/USD,USDT/USD"))
+async def test_a_constant_price_never_gets_stale(worlds: Worlds) -> None:
+    world = worlds.new(EXCHANGE_SYMBOLS="BTC/USD,USDT/USD")
     await world.start()
 
     await world.wait(60 * SECOND)
@@ -298,8 +349,8 @@ async def test_a_constant_price_never_gets_stale() -> None:
     assert world.quotes("BTC/USD") == []
 
 
-async def test_a_refresh_that_is_under_way_when_the_price_gets_stale_is_pulled_after_it() -> None:
-    world = await quoting()
+async def test_a_refresh_that_is_under_way_when_the_price_gets_stale_is_pulled_after_it(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     await world.wait(SECOND)
     world.feed(BID + 1, ASK + 1)
 
@@ -312,13 +363,13 @@ async def test_a_refresh_that_is_under_way_when_the_price_gets_stale_is_pulled_a
 # Restarts and failures
 
 
-async def test_a_restart_goes_on_with_the_orders_that_are_there() -> None:
-    world = await quoting()
+async def test_a_restart_goes_on_with_the_orders_that_are_there(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     before = [record.order_id for record in world.venue.orders.open_orders(HOUSE_ACCOUNT)]
+    await world.crash()
     world.house = world.new_house()
     world.house.adopt(world.venue.orders.open_orders(HOUSE_ACCOUNT))
     await world.wait(SECOND)
-    world.prices.listeners.clear()
     world.feed(BID + 7, ASK + 7)
     submitted = len(world.submitted)
 
@@ -329,9 +380,10 @@ async def test_a_restart_goes_on_with_the_orders_that_are_there() -> None:
     assert world.submitted[submitted:] == [[CommandKind.SET_REFERENCE_PRICE, *[MOVE] * 6]]
 
 
-async def test_a_restart_with_fewer_levels_cancels_what_is_too_much() -> None:
-    world = await quoting()
+async def test_a_restart_with_fewer_levels_cancels_what_is_too_much(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     world.config = config_of(HOUSE_LEVELS="1")
+    await world.crash()
     world.house = world.new_house()
     world.house.adopt(world.venue.orders.open_orders(HOUSE_ACCOUNT))
 
@@ -341,8 +393,9 @@ async def test_a_restart_with_fewer_levels_cancels_what_is_too_much() -> None:
     assert len(world.quotes()) == 2
 
 
-async def test_a_restart_without_a_price_pulls_the_quotes_of_before() -> None:
-    world = await quoting()
+async def test_a_restart_without_a_price_pulls_the_quotes_of_before(worlds: Worlds) -> None:
+    world = await worlds.quoting()
+    await world.crash()
     world.house = world.new_house()
     world.house.adopt(world.venue.orders.open_orders(HOUSE_ACCOUNT))
     world.prices.newest.clear()
@@ -352,8 +405,8 @@ async def test_a_restart_without_a_price_pulls_the_quotes_of_before() -> None:
     assert world.quotes() == []
 
 
-async def test_an_exchange_that_takes_no_commands_is_asked_again_after_the_interval() -> None:
-    world = await quoting()
+async def test_an_exchange_that_takes_no_commands_is_asked_again_after_the_interval(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     world.away = Unavailable("the disk is full")
     await world.wait(SECOND)
     world.feed(BID + 1, ASK + 1)
@@ -367,8 +420,8 @@ async def test_an_exchange_that_takes_no_commands_is_asked_again_after_the_inter
     assert world.metric("exchange_house_refusals_total") == 1
 
 
-async def test_commands_that_were_lost_are_made_up_for() -> None:
-    world = await quoting()
+async def test_commands_that_were_lost_are_made_up_for(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     await world.wait(SECOND)
     world.feed(BID + 1, ASK + 1)
     world.lose()
@@ -379,8 +432,8 @@ async def test_commands_that_were_lost_are_made_up_for() -> None:
     assert world.quotes() == world.wanted(BID + 1, ASK + 1)
 
 
-async def test_a_pull_that_is_refused_is_tried_again_without_a_price() -> None:
-    world = await quoting()
+async def test_a_pull_that_is_refused_is_tried_again_without_a_price(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     world.away = Unavailable("the disk is full")
     await world.wait(6 * SECOND)
 
@@ -391,8 +444,8 @@ async def test_a_pull_that_is_refused_is_tried_again_without_a_price() -> None:
     assert world.quotes() == []
 
 
-async def test_refusals_are_logged_once_and_the_house_keeps_quiet_until_the_next_price() -> None:
-    world = World(config_of())
+async def test_refusals_are_logged_once_and_the_house_keeps_quiet_until_the_next_price(worlds: Worlds) -> None:
+    world = worlds.new()
     admin(world, ask.withdraw(HOUSE_ACCOUNT, world.listing().base.number, world.config.house_funds))
     world.feed(BID, ASK)
 
@@ -408,8 +461,8 @@ async def test_refusals_are_logged_once_and_the_house_keeps_quiet_until_the_next
     assert world.metric("exchange_house_refusals_total") == 12
 
 
-async def test_nothing_is_submitted_while_an_instrument_is_halted() -> None:
-    world = await quoting()
+async def test_nothing_is_submitted_while_an_instrument_is_halted(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     admin(world, ask.set_instrument_status(world.listing().number, InstrumentStatus.HALTED))
     submitted = len(world.submitted)
 
@@ -423,22 +476,22 @@ async def test_nothing_is_submitted_while_an_instrument_is_halted() -> None:
     assert world.quotes() == world.wanted(BID + 1, ASK + 1)
 
 
-async def test_an_order_whose_sums_grow_too_large_makes_way_for_a_new_one() -> None:
-    world = await quoting()
+async def test_an_order_whose_sums_grow_too_large_makes_way_for_a_new_one(worlds: Worlds) -> None:
+    world = await worlds.quoting()
     (first, *_) = world.venue.orders.open_orders(HOUSE_ACCOUNT)
     first.cum_quote = RENEW_AT_QUOTE
 
     await world.wait(SECOND)
-    world.feed(BID + 1, ASK + 1)
+    world.feed(BID + 100, ASK + 100)
     world.settle()
 
     assert sorted(world.submitted[-1]) == [*[MOVE] * 5, CommandKind.CANCEL_REPLACE]
     assert first.status == OrderStatus.CANCELED
-    assert world.quotes() == world.wanted(BID + 1, ASK + 1)
+    assert world.quotes() == world.wanted(BID + 100, ASK + 100)
 
 
-async def test_the_end_pulls_all_quotes_and_nothing_follows() -> None:
-    world = await quoting()
+async def test_the_end_pulls_all_quotes_and_nothing_follows(worlds: Worlds) -> None:
+    world = await worlds.quoting()
 
     await world.house.stop()
     world.settle()
@@ -501,18 +554,19 @@ def test_whatever_happens_the_house_shows_what_it_wants_and_never_meets_itself(
             assert world.quotes() == world.wanted(bid, offered)
         assert world.self_trades == 0
         assert all(record.status != OrderStatus.EXPIRED for record in _house_orders(world))
+        await world.crash()
 
     asyncio.run(scenario())
 
 
-def _house_orders(world: World) -> list[object]:
+def _house_orders(world: World) -> list[OrderRecord]:
     return [record for record in world.venue.orders.by_id.values() if record.account == HOUSE_ACCOUNT]
 
 
-async def test_two_runs_of_the_same_story_are_the_same_to_the_last_event() -> None:
+async def test_two_runs_of_the_same_story_are_the_same_to_the_last_event(worlds: Worlds) -> None:
     hashes = []
     for _ in range(2):
-        world = await quoting()
+        world = await worlds.quoting()
         for step in range(20):
             await world.wait(SECOND // 3)
             world.feed(BID + step * 37 % 11, ASK + step * 37 % 11)
