@@ -21,6 +21,7 @@ from fauxchange.platform.settings import documented_settings
 from fauxchange.platform.streams.endpoint import StreamMetrics
 from fauxchange.services.exchange.core.vocabulary import RejectReason
 from fauxchange.services.exchange.service.liquidity import HouseMetrics
+from fauxchange.services.exchange.service.metrics import ExchangeMetrics
 from fauxchange.services.market_data.service.metrics import FeedMetrics
 
 FIRST_CELL = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
@@ -52,7 +53,7 @@ def test_every_setting_is_on_the_configuration_page(repository: Path) -> None:
 def exposed_metrics() -> dict[str, str]:
     """Return every metric that a process has, with its type."""
     metrics = PrometheusMetrics("service", "instance", "version")
-    for declare in (FeedMetrics, HouseMetrics, StreamMetrics, EventLoopLag, http_red):
+    for declare in (ExchangeMetrics, FeedMetrics, HouseMetrics, StreamMetrics, EventLoopLag, http_red):
         declare(metrics)
     server_interceptor(metrics, Draining())
     text = metrics.expose()[0].decode()

@@ -81,9 +81,7 @@ async def serve_http(sample: bytes) -> tuple[str, Callable[[], Any]]:
         return Rendered(sample, status=201)
 
     app = create_http_app(
-        HttpAppConfig(
-            title="Echo", version="0", health=HealthRegistry(), metrics=metrics, clock=clock, handlers=[echo]
-        )
+        HttpAppConfig(title="Echo", version="0", health=HealthRegistry(), metrics=metrics, clock=clock, handlers=[echo])
     )
     endpoint = StreamEndpoint(
         WEBSOCKET_PATH,

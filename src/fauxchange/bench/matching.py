@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 import numpy as np
@@ -27,7 +26,7 @@ from fauxchange.platform.compiler import compile_kernel
 from fauxchange.services.exchange.core import commands as ask
 from fauxchange.services.exchange.core.engine import Engine, join, new_state, stamp
 from fauxchange.services.exchange.core.layout import COMMAND, Rows
-from fauxchange.services.exchange.core.memory import Rooms
+from fauxchange.services.exchange.core.memory import rooms_of
 from fauxchange.services.exchange.core.vocabulary import (
     HOUSE_ACCOUNT,
     CommandKind,
@@ -73,26 +72,38 @@ class Stream:
     setup: int
 
 
-def run(report: Report, *, file: str | Sequence[str], repetitions: int = 9) -> dict[str, object]:
-    """Match the stream in `file`, several times from an empty book, and return the median's messages per second."""
-    path = Path(file if isinstance(file, str) else "".join(file))
-    stream = decode(path)
-    report(f"{path.name}: {len(stream.messages)} messages, {repetitions} times")
-    events, elapsed_s = measure(stream, repetitions)
-    lines = report_lines(stream, events)
-    rate = len(stream.messages) / median(elapsed_s)
-    part = stream.messages[:_SLICE]
-    begun = time.perf_counter()
-    match_in_python(part)
-    baseline = len(part) / (time.perf_counter() - begun)
+def run(report: Report, *, file: str | Sequence[str], repetitions: int = 25) -> dict[str, object]:
+    """Match one stream or several, each several times from an empty book; the figure is the slowest stream's.
+
+    A stream's rate is that of its quickest repetition: what else the machine does can only make one slower.
+    """
+    paths = [Path(file)] if isinstance(file, str) else [Path(each) for each in file]
+    results, baselines = [], []
+    for path in paths:
+        stream = decode(path)
+        report(f"{path.name}: {len(stream.messages)} messages, {repetitions} times")
+        events, elapsed_s = measure(stream, repetitions)
+        lines = report_lines(stream, events)
+        results.append(
+            {
+                "file": path.name,
+                "messages": len(stream.messages),
+                "reports": len(lines),
+                "messages_per_second": round(len(stream.messages) / min(elapsed_s)),
+                "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+            }
+        )
+        part = stream.messages[:_SLICE]
+        begun = time.perf_counter()
+        match_in_python(part)
+        baselines.append(len(part) / (time.perf_counter() - begun))
+    rates = [float(str(result["messages_per_second"])) for result in results]
+    slowest = rates.index(min(rates))
     return {
         "benchmark": "matching",
-        "figures": {"matching": figure(rate, "messages/s", baseline, decimals=0)},
-        "file": path.name,
-        "messages": len(stream.messages),
-        "reports": len(lines),
-        "messages_per_second": round(rate),
-        "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+        "figures": {"matching": figure(rates[slowest], "messages/s", baselines[slowest], decimals=0)},
+        "streams": results,
+        **results[-1],
     }
 
 
@@ -143,24 +154,25 @@ def decode(path: Path) -> Stream:
 def measure(stream: Stream, repetitions: int) -> tuple[Rows, list[float]]:
     """Match the stream from an empty book, `repetitions` times; return the events of the last time and all times taken.
 
-    Units: seconds. The first turn, in which the kernel is compiled and its memory touched, counts for nothing.
+    Units: seconds. The first turn, in which the kernel is compiled and its tables grow, counts for nothing.
     """
     elapsed_s: list[float] = []
-    engine = Engine(compiler=compile_kernel)
-    count = 0
-    rooms = Rooms(orders=1 << 16, levels=1 << 14, nodes=1 << 14, events=4 * len(stream.messages))
-    for turn in range(repetitions + 1):
-        engine.state = new_state(
-            balance_events=False, book_events=False, rooms=rooms
-        )
-        # Copied, so that its pages are there before the time counts.
-        engine.state.memory = engine.state.memory.copy()
-        engine.run(stream.commands[: stream.setup])
-        rest = stream.commands[stream.setup :]
+    engine = Engine(state=new_state(balance_events=False, book_events=False), compiler=compile_kernel)
+    setup, messages = stream.commands[: stream.setup], stream.commands[stream.setup :]
+    engine.run(setup)
+    count = engine.run(messages)
+    # The first turn has made room enough.
+    rooms = rooms_of(engine.state.memory)
+    engine.state = new_state(balance_events=False, book_events=False, rooms=rooms)
+    engine.run(setup)
+    empty = engine.state.memory.copy()
+    for _ in range(repetitions):
+        engine.state.memory[:] = empty
         begun = time.perf_counter()
-        count = engine.run(rest)
-        if turn:
-            elapsed_s.append(time.perf_counter() - begun)
+        count = engine.run(messages)
+        elapsed_s.append(time.perf_counter() - begun)
+    if not repetitions:
+        count = engine.run(messages)
     return engine.written(count).copy(), elapsed_s
 
 

@@ -164,7 +164,8 @@ class WebSocketLine(Line):
         """Return a frame that places an order."""
         order = self.orders.document()
         return masked(
-            _TEXT, msgspec.json.encode({"op": "place", "id": order["client_order_id"].partition("-")[2], "order": order})
+            _TEXT,
+            msgspec.json.encode({"op": "place", "id": order["client_order_id"].partition("-")[2], "order": order}),
         )
 
     def data_received(self, data: bytes) -> None:

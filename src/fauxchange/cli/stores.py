@@ -1,6 +1,5 @@
 """`exchange verify` and `exchange rebuild`: what is stored, checked and made anew while the venue does not run."""
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -88,6 +87,8 @@ def verify(*, data_dir: StoppedFolder = None, as_json: Json = False) -> None:
 
     Names the first bad record, and exits with 1, if something was lost or changed.
     """
+    import asyncio
+
     from fauxchange.venue.offline import verify as verify_folder
 
     with CommandsProgress(shown=sys.stderr.isatty()) as progress:
@@ -111,6 +112,8 @@ def verify(*, data_dir: StoppedFolder = None, as_json: Json = False) -> None:
 @commands.command("rebuild")
 def rebuild(*, data_dir: StoppedFolder = None, as_json: Json = False) -> None:
     """Make the read models (orders, fills, ledger, accounts, audit trail) anew from the journal."""
+    import asyncio
+
     from fauxchange.venue.offline import rebuild as rebuild_folder
 
     with CommandsProgress(shown=sys.stderr.isatty()) as progress:

@@ -92,7 +92,7 @@ def test_every_help_shows_examples(run: Run, command: list[str]) -> None:
     ("words", "expected"),
     [
         ("fauxchange scenario start ", {"rally", "crash", "divergence", "reverting"}),
-        ("fauxchange serve ", {"market-data"}),
+        ("fauxchange serve ", {"market-data", "exchange"}),
         ("fauxchange up --interval 1", {"10ms", "100ms", "1s", "1m", "15m", "1h", "1d"}),
         ("fauxchange bench h", {"history"}),
     ],

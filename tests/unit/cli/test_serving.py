@@ -19,9 +19,12 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], dict[st
     """Catch the settings that a command would start with, and what it gives as defaults."""
     caught: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
-    def start(options: dict[str, Any], defaults: dict[str, Any] | None = None) -> int:
+    def start(
+        options: dict[str, Any], defaults: dict[str, Any] | None = None, *, services: tuple[str, ...] | None = None
+    ) -> int:
         options.pop("config")
         caught.append((serving._overrides(options), defaults or {}))
+        assert services == (None if defaults is None else ("market-data",))
         return 0
 
     monkeypatch.setattr(serving, "_run", start)
@@ -61,6 +64,13 @@ def test_a_service_alone_has_its_own_name_and_ports_by_default(run: Run, given: 
     run("serve", "market-data")
 
     assert given == [({}, {"SERVICE_NAME": "market-data-simulator", "HTTP_PORT": 8083, "GRPC_PORT": 9093})]
+
+
+def test_a_service_that_cannot_run_alone_is_refused_with_what_it_needs(run: Run) -> None:
+    result = run("serve", "exchange")
+
+    assert result.exit_code == 2
+    assert "needs market-data" in result.stderr
 
 
 def test_a_service_that_does_not_exist_is_refused_with_those_that_do(run: Run) -> None:
@@ -123,7 +133,7 @@ def test_the_welcome_names_every_address_and_what_to_try_next(monkeypatch: pytes
     screen = io.StringIO()
     monkeypatch.setattr(serving, "messages", lambda: Console(file=screen, width=120))
     addresses: Any = SimpleNamespace(
-        http="http://127.0.0.1:8080", grpc="127.0.0.1:9080", audit=None, ready_file=Path("/data/ready.json")
+        http="http://127.0.0.1:8080", grpc="127.0.0.1:9080", audit=None, ready_file=Path("/data/ready.json"), new_demo=None
     )
 
     serving._welcome(addresses)

@@ -37,11 +37,17 @@ class FaultyDisk:
     def run(self, call: Any, *arguments: Any) -> Any:
         self.calls += 1
         if self.calls == self.fails and not self.after:
-            raise sqlite3.OperationalError("disk I/O error")
+            raise _disk_error()
         result = call(*arguments)
         if self.calls == self.fails:
-            raise sqlite3.OperationalError("disk I/O error, later")
+            raise _disk_error()
         return result
+
+
+def _disk_error() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    return error
 
 
 class FaultyConnection:

@@ -19,7 +19,7 @@ from fauxchange.data.ports import JournalBatch
 from fauxchange.data.sqlite.files import open_connection
 from fauxchange.data.sqlite.journal import JournalFile, SqliteJournal
 from fauxchange.data.sqlite.journal_file import prepare_journal, read_head, read_some
-from fauxchange.domain.errors import Conflict, ConfigurationError, DamagedJournal, FauxchangeError, Unavailable
+from fauxchange.domain.errors import ConfigurationError, Conflict, DamagedJournal, FauxchangeError, Unavailable
 from fauxchange.platform.ports import DependencyStatus
 
 PAGE_BYTES = 512
@@ -77,6 +77,10 @@ async def write(path: Path, count: int, opener: Callable[[Path], Any] = open_con
     return batches
 
 
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 def read_all(path: Path, opener: Callable[[Path], Any] = open_connection) -> list[JournalBatch]:
     """Open a journal as a start does and return what can be read of it."""
     prepare_journal(path, opener=opener)
@@ -96,7 +100,6 @@ def damage_of(path: Path) -> str | None:
     try:
         read_all(path)
     except (DamagedJournal, ConfigurationError) as exc:
-        assert str(path) in exc.message
         return exc.message
     return None
 
@@ -274,7 +277,7 @@ async def test_journal_is_private_and_beside_the_log_leaves_nothing(tmp_path: Pa
     await write(path, 3)
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert names(tmp_path) == [path.name]
 
 
 async def test_repetitive_payloads_are_stored_compressed(tmp_path: Path) -> None:
@@ -337,7 +340,7 @@ async def test_file_cut_at_any_byte_of_its_last_records_is_named(tmp_path: Path,
 
     for cut in range(len(whole) - 4 * PAGE_BYTES, len(whole)):
         path.write_bytes(whole[:cut])
-        with pytest.raises((DamagedJournal, ConfigurationError), match="it-journal.sqlite"):
+        with pytest.raises((DamagedJournal, ConfigurationError), match=r"it-journal\.sqlite"):
             read_all(path, faulty.open)
 
 
@@ -348,7 +351,7 @@ async def test_file_cut_to_its_beginning_is_named(tmp_path: Path, faulty: Any) -
 
     for cut in [*range(1, PAGE_BYTES + 2), 2 * PAGE_BYTES, 3 * PAGE_BYTES - 1]:
         path.write_bytes(whole[:cut])
-        with pytest.raises((DamagedJournal, ConfigurationError), match="it-journal.sqlite"):
+        with pytest.raises((DamagedJournal, ConfigurationError), match=r"it-journal\.sqlite"):
             read_all(path, faulty.open)
 
 

@@ -118,7 +118,7 @@ class Exchange:
         )
         self.house = HouseLiquidity(self._submit_for_house, prices=prices, clock=clock, config=config, metrics=metrics)
         self._venue.house_heard = self._house_heard
-        self.metrics = ExchangeMetrics(metrics, self.service)
+        self.metrics = ExchangeMetrics(metrics)
         self.access = Access(
             self._venue.registry, secrets, admin_key=admin_key, wall_ns=wall_ns, not_before_ns=wall_ns()
         )
@@ -198,6 +198,7 @@ class Exchange:
         self._snapshots.go_on_after(recovered.snapshot)
         self._sequencer.go_on_after(self._venue.sequence, self._venue.ts_ns)
         self._venue.live = True
+        self.metrics.watch(self.service)
         await self._list()
         await self._open_demo()
         for account in self._venue.orders.open_of.values():

@@ -14,22 +14,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+import numpy as np
 import structlog
 
 from fauxchange.domain.errors import Unavailable
 from fauxchange.domain.listings import Listing
 from fauxchange.domain.orders import OPEN_STATUSES, OrderRecord
 from fauxchange.platform.ports import Clock, DependencyHealth, DependencyStatus, MetricsPort
-from fauxchange.services.exchange.core.commands import (
-    cancel,
-    cancel_all,
-    cancel_replace,
-    place,
-    replace_in_place,
-    set_reference_price,
+from fauxchange.services.exchange.core.commands import cancel_all, set_reference_price
+from fauxchange.services.exchange.core.layout import (
+    C_ACCOUNT,
+    C_INSTRUMENT,
+    C_KIND,
+    C_ORDER_ID,
+    C_ORDER_LOTS,
+    C_ORDER_TYPE,
+    C_PRICE_TICKS,
+    C_SELF_TRADE_PREVENTION,
+    C_SIDE,
+    COMMAND_WIDTH,
+    E_KIND,
+    E_REASON,
+    Rows,
 )
-from fauxchange.services.exchange.core.engine import join
-from fauxchange.services.exchange.core.layout import E_KIND, E_REASON, Rows
 from fauxchange.services.exchange.core.quoting import (
     HousePlan,
     Level,
@@ -39,6 +46,9 @@ from fauxchange.services.exchange.core.quoting import (
     reference_moved,
 )
 from fauxchange.services.exchange.core.vocabulary import (
+    COMMAND_CANCEL_REPLACE,
+    COMMAND_PLACE,
+    COMMAND_REPLACE_IN_PLACE,
     EVENT_COMMAND_REJECTED,
     EVENT_ORDER_REJECTED,
     HOUSE_ACCOUNT,
@@ -49,10 +59,13 @@ from fauxchange.services.exchange.core.vocabulary import (
     SIDE_BUY,
     SIDE_SELL,
     STP_EXPIRE_MAKER,
+    TYPE_LIMIT,
     RejectReason,
 )
 from fauxchange.services.exchange.ports import FeedPrice, MarketPrices
 from fauxchange.services.exchange.service.alarm import Alarm, Parent
+from fauxchange.services.exchange.service.entries import as_rows, row_of
+from fauxchange.services.exchange.service.placing import cancel_row
 
 HOUSE_PRIORITY: Final = 100
 """The house looks at the clock after all prices of the same moment have been published."""
@@ -61,6 +74,9 @@ RENEW_AT_QUOTE: Final = 2**61
 
 Units: minor units of the quote asset
 """
+
+Row = list[int]
+"""A command as the kernel takes it, by `COMMAND_COLUMNS`."""
 
 log = structlog.get_logger(__name__)
 
@@ -317,10 +333,10 @@ class HouseLiquidity:
             desk.refreshed_ns = now_ns
             self._send(desk, rows)
 
-    def _send(self, desk: _Desk, rows: list[Rows]) -> None:
+    def _send(self, desk: _Desk, rows: list[Row]) -> None:
         desk.in_flight = True
         try:
-            self._submit(join(rows), lambda outcome: self._over(desk, outcome))
+            self._submit(as_rows(np.array(rows, dtype=np.int64)), lambda outcome: self._over(desk, outcome))
         except Unavailable as exc:
             self._over(desk, exc)
             return
@@ -350,25 +366,25 @@ class HouseLiquidity:
             log.warning("house_refused", symbol=desk.symbol, reason=RejectReason(reason).name.lower())
         desk.refused = troubles
 
-    def _changes(self, desk: _Desk) -> list[Rows]:
+    def _changes(self, desk: _Desk) -> list[Row]:
         """Return the commands that turn what the house has in an instrument into what it wants."""
         if desk.is_stale or desk.price is None:
-            return [cancel_all(HOUSE_ACCOUNT, desk.listing.number)] if desk.orders else []
+            return [row_of(cancel_all(HOUSE_ACCOUNT, desk.listing.number))] if desk.orders else []
         if desk.listing.status != INSTRUMENT_OPEN:
             # Nothing can be entered, and nobody can trade with what is there.
             return []
         bid_ticks, ask_ticks = desk.price
-        rows: list[Rows] = []
+        rows: list[Row] = []
         mid_ticks = (bid_ticks + ask_ticks) // 2
         if reference_moved(desk.listing, desk.reference_ticks, mid_ticks):
             desk.reference_ticks = mid_ticks
-            rows.append(set_reference_price(desk.listing.number, mid_ticks))
+            rows.append(row_of(set_reference_price(desk.listing.number, mid_ticks)))
         desired = desired_levels(desk.listing, desk.plan, bid_ticks, ask_ticks)
         return rows + self._moves(desk, desired)
 
-    def _moves(self, desk: _Desk, desired: Sequence[Level]) -> list[Rows]:
-        cancels: list[Rows] = []
-        moves: dict[int, list[Rows]] = {}
+    def _moves(self, desk: _Desk, desired: Sequence[Level]) -> list[Row]:
+        cancels: list[Row] = []
+        moves: dict[int, list[Row]] = {}
         for side in (SIDE_BUY, SIDE_SELL):
             wanted = [level for level in desired if level.side == side]
             resting = [record for record in desk.orders.values() if record.side == side]
@@ -382,7 +398,7 @@ class HouseLiquidity:
 
 def _differences(
     listing: Listing, wanted: Sequence[Level], resting: Iterable[OrderRecord]
-) -> tuple[list[Rows], list[Rows]]:
+) -> tuple[list[Row], list[Row]]:
     """Return the cancels and the other commands that make one side what is wanted."""
     missing = {(level.price_ticks, level.lots): level for level in wanted}
     in_turn = sorted(resting, key=lambda record: record.order_id)
@@ -392,24 +408,36 @@ def _differences(
     levels = list(missing.values())
     moves = [_move(listing, record, level) for record, level in zip(spare, levels, strict=False)]
     moves += [_place(listing, level) for level in levels[len(spare) :]]
-    return [cancel(HOUSE_ACCOUNT, record.order_id) for record in spare[len(levels) :]], moves
+    return [cancel_row(HOUSE_ACCOUNT, record.order_id) for record in spare[len(levels) :]], moves
 
 
-def _place(listing: Listing, level: Level) -> Rows:
-    return place(
-        HOUSE_ACCOUNT,
-        listing.number,
-        level.side,
-        price_ticks=level.price_ticks,
-        order_lots=level.lots,
-        self_trade_prevention=STP_EXPIRE_MAKER,
-    )
+def _place(listing: Listing, level: Level) -> Row:
+    row = _row(COMMAND_PLACE, level)
+    row[C_INSTRUMENT] = listing.number
+    row[C_SIDE] = level.side
+    row[C_ORDER_TYPE] = TYPE_LIMIT
+    row[C_SELF_TRADE_PREVENTION] = STP_EXPIRE_MAKER
+    return row
 
 
-def _move(listing: Listing, record: OrderRecord, level: Level) -> Rows:
+def _move(listing: Listing, record: OrderRecord, level: Level) -> Row:
     if record.cum_quote >= RENEW_AT_QUOTE:
-        return cancel_replace(record.order_id, _place(listing, level))
-    return replace_in_place(HOUSE_ACCOUNT, record.order_id, price_ticks=level.price_ticks, order_lots=level.lots)
+        row = _place(listing, level)
+        row[C_KIND] = COMMAND_CANCEL_REPLACE
+    else:
+        row = _row(COMMAND_REPLACE_IN_PLACE, level)
+    row[C_ORDER_ID] = record.order_id
+    return row
+
+
+def _row(kind: int, level: Level) -> Row:
+    # As a list, because a refresh has many and NumPy takes its time with each.
+    row = [0] * COMMAND_WIDTH
+    row[C_KIND] = kind
+    row[C_ACCOUNT] = HOUSE_ACCOUNT
+    row[C_PRICE_TICKS] = level.price_ticks
+    row[C_ORDER_LOTS] = level.lots
+    return row
 
 
 def _ignore(outcome: Sequence[list[int]] | Exception) -> None:

@@ -12,24 +12,21 @@ INTERVAL_S = 1.0
 class ExchangeMetrics:
     """Read the counts of the exchange once a second: nothing is measured on the way of an order."""
 
-    def __init__(self, metrics: MetricsPort, service: ExchangeService) -> None:
-        self._service = service
+    def __init__(self, metrics: MetricsPort) -> None:
+        self._service: ExchangeService | None = None
         self._seen: dict[str, int] = {}
         self._commands = metrics.counter("exchange_commands_total", "Commands carried out.")
         self._batches = metrics.counter("exchange_batches_total", "Batches made durable.")
         self._orders = metrics.counter("exchange_orders_total", "Orders that took an id, rejected ones too.")
         self._trades = metrics.counter("exchange_trades_total", "Trades.")
-        metrics.gauge_function(
-            "exchange_open_orders", "Orders that are open.", lambda: self._header(H_OPEN_ORDERS)
-        )
-        metrics.gauge_function(
-            "exchange_queue_commands", "Commands that wait to be made durable.", lambda: service.sequencer.waiting
-        )
-        metrics.gauge_function(
-            "exchange_read_models_behind_commands",
-            "Commands that the read models lack.",
-            lambda: service.projector.behind,
-        )
+        self._open_orders = metrics.gauge("exchange_open_orders", "Orders that are open.")
+        self._queue = metrics.gauge("exchange_queue_commands", "Commands that wait to be made durable.")
+        self._behind = metrics.gauge("exchange_read_models_behind_commands", "Commands that the read models lack.")
+
+    def watch(self, service: ExchangeService) -> None:
+        """Count what this exchange does from now on: what was there before is not this process's doing."""
+        self._service = service
+        self._seen = self._totals(service)
 
     async def run(self) -> None:
         """Count, until cancelled."""
@@ -38,17 +35,29 @@ class ExchangeMetrics:
             self.count()
 
     def count(self) -> None:
-        """Bring the counters up to now."""
-        for counter, name, value in (
-            (self._commands, "commands", self._service.sequencer.commands),
-            (self._batches, "batches", self._service.sequencer.batches),
-            (self._orders, "orders", self._header(H_LAST_ORDER_ID)),
-            (self._trades, "trades", self._header(H_LAST_TRADE_ID)),
+        """Bring everything up to now."""
+        service = self._service
+        if service is None:
+            return
+        totals = self._totals(service)
+        for name, counter in (
+            ("commands", self._commands),
+            ("batches", self._batches),
+            ("orders", self._orders),
+            ("trades", self._trades),
         ):
-            # What was there when this process began is not its doing.
-            before = self._seen.setdefault(name, value)
-            counter.inc(value - before)
-            self._seen[name] = value
+            counter.inc(totals[name] - self._seen[name])
+        self._seen = totals
+        self._open_orders.set(int(service.venue.engine.state.memory[H_OPEN_ORDERS]))
+        self._queue.set(service.sequencer.waiting)
+        self._behind.set(service.projector.behind)
 
-    def _header(self, cell: int) -> int:
-        return int(self._service.venue.engine.state.memory[cell])
+    @staticmethod
+    def _totals(service: ExchangeService) -> dict[str, int]:
+        header = service.venue.engine.state.memory
+        return {
+            "commands": service.sequencer.commands,
+            "batches": service.sequencer.batches,
+            "orders": int(header[H_LAST_ORDER_ID]),
+            "trades": int(header[H_LAST_TRADE_ID]),
+        }

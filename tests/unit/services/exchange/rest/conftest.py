@@ -412,22 +412,38 @@ class InFront:
 
 @pytest.fixture(scope="session")
 def fronts():
-    return {name: InFront() for name in ("exchange", "access", "limits", "clock")}
+    return {name: InFront() for name in ("exchange", "access", "limits")}
 
 
 @pytest.fixture(scope="session")
-def app(fronts):
-    return create_http_app(
-        HttpAppConfig(
-            title="Exchange",
-            version="1.2.3",
-            health=HealthRegistry(),
-            metrics=PrometheusMetrics("exchange", "i-1", "1.2.3"),
-            clock=fronts["clock"],
-            handlers=exchange_routes(fronts["exchange"], fronts["access"], fronts["limits"]),
-            wall_ns=lambda: T0_NS,
+def make_app():
+    """Return a function that makes the application."""
+
+    def make(exchange, access, limits):
+        return create_http_app(
+            HttpAppConfig(
+                title="Exchange",
+                version="1.2.3",
+                health=HealthRegistry(),
+                metrics=PrometheusMetrics("exchange", "i-1", "1.2.3"),
+                clock=SteppedClock(),
+                handlers=exchange_routes(exchange, access, limits),
+                wall_ns=lambda: T0_NS,
+            )
         )
-    )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def app(make_app, fronts):
+    return make_app(fronts["exchange"], fronts["access"], fronts["limits"])
+
+
+@pytest.fixture
+def talk():
+    """Return a function that opens a client of an application."""
+    return talking_to
 
 
 @pytest.fixture(scope="session")
@@ -444,8 +460,8 @@ def audit_app(fronts):
 
 
 @pytest.fixture
-async def client(app, fronts, exchange, access, limits, clock):
-    for name, behind in {"exchange": exchange, "access": access, "limits": limits, "clock": clock}.items():
+async def client(app, fronts, exchange, access, limits):
+    for name, behind in {"exchange": exchange, "access": access, "limits": limits}.items():
         fronts[name].behind = behind
     async with talking_to(app) as somebody:
         yield somebody

@@ -334,6 +334,15 @@ async def test_a_batch_of_more_than_the_allowance_is_let_through_when_nothing_of
     assert (response.status_code, len(exchange.placed)) == (200, 6)
 
 
+@pytest.mark.parametrize("rate", [{"per_second": 1, "burst": 2}])
+async def test_all_routes_share_one_allowance(exchange, access, limits, make_app, talk):
+    # The framework copies its routes with all that they hold: an application of its own, with nothing in front.
+    async with talk(make_app(exchange, access, limits)) as client:
+        answers = [await client.signed("GET", path) for path in ("/account/balances", "/orders", "/fills")]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+
+
 @pytest.mark.parametrize("rate", [{"per_second": 0}])
 async def test_without_a_limit_there_is_nothing_to_tell(client):
     response = await client.signed("GET", "/account/balances")

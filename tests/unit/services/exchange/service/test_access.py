@@ -347,6 +347,14 @@ def test_when_too_much_must_be_remembered_the_window_shrinks_and_nothing_is_acce
     assert door.send(signed(stamp_ms=NOW_MS - 1_500)).account == 3
 
 
+def test_the_widest_window_stays_open_while_requests_come_and_go(door: Door) -> None:
+    for second in range(120):
+        door.now_ms = NOW_MS + second * 1_000
+        door.send(signed(stamp_ms=door.now_ms))
+
+    assert door.send(signed(stamp_ms=door.now_ms - 59_999, window="60000", nonce="late")).account == 3
+
+
 def test_what_can_no_longer_be_accepted_is_forgotten(door: Door) -> None:
     for second in range(300):
         door.now_ms = NOW_MS + second * 1_000
