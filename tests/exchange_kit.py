@@ -51,20 +51,14 @@ class Exchange:
         self.clock = VirtualClock(START_NS) if clock is None else clock
         self.journal = data.journal if journal is None else journal
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.projector = Projector(data.exchange, self._document)
+        self.projector = Projector(data.exchange)
         self.venue = Venue(Engine(), Registry(), self.projector, hub=Hub(), epoch=1, keep=1_000)
-        self.projector.stored = self.venue.orders.forget_stored
-        self.sequencer = Sequencer(
-            self.journal, self.venue, clock=self.clock, max_queue=10_000, spawn=self._spawn
-        )
+        self.sequencer = Sequencer(self.journal, self.venue, clock=self.clock, max_queue=10_000, spawn=self._spawn)
         self.service = ExchangeService(
             self.venue, self.sequencer, self.projector, data.exchange, clock=self.clock, spawn=self._spawn
         )
         self.service.new_key = lambda: ("key", "secret", "encrypted")
         self.recovered: Recovered | None = None
-
-    def _document(self) -> dict[str, Any]:
-        return self.venue.document()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(coroutine, name=name)

@@ -83,7 +83,7 @@ class World:
         self.away: Exception | None = None
         self.self_trades = 0
         self.sequence = 0
-        projector = Projector(MemoryDataAdapter().exchange, dict)
+        projector = Projector(MemoryDataAdapter().exchange)
         self.venue = Venue(Engine(), Registry(), projector, hub=Hub(), epoch=1, keep=16)
         self.venue.live = True
         for entry in configuration_entries(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from exchange_kit import ORIGIN, Exchange, order
+
 from fauxchange.data.sqlite.adapter import SqliteDataAdapter
 from fauxchange.data.sqlite.files import open_connection
 from fauxchange.domain.errors import FauxchangeError

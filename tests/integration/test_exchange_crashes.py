@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exchange_kit import Exchange
+
 from fauxchange.data.ports import OrderQuery
 from fauxchange.data.sqlite.adapter import SqliteDataAdapter
 from fauxchange.domain.errors import NotFound

@@ -31,7 +31,6 @@ from fauxchange.bench.subscribers import masked
 from fauxchange.client.signing import Credentials, Signer
 from fauxchange.contracts.exchange.v1 import exchange_pb2 as pb
 from fauxchange.domain.errors import Unavailable
-from fauxchange.domain.times import NS_PER_S
 
 ORDERS_PATH: Final = "/api/v1/orders"
 WEBSOCKET_PATH: Final = "/api/v1/exchange/ws"
@@ -419,7 +418,7 @@ class Pump:
         self._measuring = False
         self._answers = 0
         self._refused = 0
-        self._latencies_ns: "array[int]" = array("q")
+        self._latencies_ns: array[int] = array("q")
         self._loop = asyncio.get_running_loop()
         self._complete: asyncio.Future[None] = self._loop.create_future()
         self._idle: asyncio.Future[None] = self._loop.create_future()

@@ -26,7 +26,6 @@ from fauxchange.bench.processes import Child, Venue, own_child, scratch, venue
 from fauxchange.client.signing import Credentials, Signer
 from fauxchange.data.sqlite.journal import JournalFile
 from fauxchange.domain.errors import Unavailable, check
-from fauxchange.domain.times import NS_PER_S
 
 TRANSPORTS: Final = ("rest", "websocket", "grpc")
 IN_FLIGHT: Final = (1, 32, 256)
@@ -75,7 +74,7 @@ class Measured:
     @property
     def cpu_us(self) -> float:
         """The server's processor time per order. Units: microseconds."""
-        return self.server_cpu_s * 1e6 / max(1, self.counts["answers"])
+        return self.server_cpu_s * 1e6 / max(1.0, float(self.counts["answers"]))
 
     @property
     def client_cpu(self) -> float:
@@ -187,10 +186,8 @@ class Desk:
     def cancel_all(self) -> None:
         """Cancel everything, and wait until the read models know."""
         self._ask("DELETE", ORDERS_PATH)
-        deadline = time.monotonic() + CAUGHT_UP_S
         # A list is read from the store, which is brought up to date for it.
         self._ask("GET", f"{ORDERS_PATH}?limit=1")
-        check(time.monotonic() < deadline, "the read models have caught up")
 
     def _price(self) -> str:
         prices = self._ask("GET", f"/api/v1/prices/{SYMBOL.replace('/', '-')}")

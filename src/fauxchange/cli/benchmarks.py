@@ -23,9 +23,15 @@ from fauxchange.cli.console import facts, messages, number_column, output, print
 from fauxchange.cli.options import examples
 from fauxchange.domain.errors import InvalidRequest
 
-NAMES = ("model", "feed", "history", "startup", "memory")
+NAMES = ("model", "feed", "history", "startup", "memory", "kernel", "orders", "orders_memory", "recovery")
+"""What `all` runs."""
+OF_FILES = ("matching",)
+"""What measures files that are named on the command line."""
 EXAMPLES = examples(
-    "fauxchange bench model", "fauxchange bench feed --option seconds=5", "fauxchange bench all --json | tail -1"
+    "fauxchange bench model",
+    "fauxchange bench feed --option seconds=5",
+    "fauxchange bench matching normal.bin.xz static.bin.xz",
+    "fauxchange bench all --json | tail -1",
 )
 
 _TARGET = re.compile(r"(?:(value|ratio)\s*)?(>=|<=|at least|at most|)\s*([\d,_]+(?:\.\d+)?)\s*(.*)")
@@ -37,12 +43,17 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "": operator.eq,
 }
 
-Name = Literal["model", "feed", "history", "startup", "memory", "all"]
+Name = Literal[
+    "model", "feed", "history", "startup", "memory", "kernel", "orders", "orders_memory", "recovery", "matching", "all"
+]
 Report = Callable[[str], None]
 
 
 def bench(
     name: Annotated[Name, typer.Argument(metavar="NAME", help="What to measure.")],
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE]...", help="What `matching` matches: recorded streams.")
+    ] = None,
     *,
     options: Annotated[
         list[str] | None,
@@ -56,6 +67,12 @@ def bench(
     names = NAMES if name == "all" else (name,)
     modules = {each: importlib.import_module(f"fauxchange.bench.{each}") for each in names}
     given = _options(options or ())
+    if name in OF_FILES:
+        if not files:
+            raise InvalidRequest(f"bench {name} wants one file or several")
+        given["file"] = tuple(files)
+    elif files:
+        raise InvalidRequest(f"bench {name} takes no files")
     _check_options(modules, given)
     results: dict[str, Mapping[str, Any]] = {}
     for each, module in modules.items():

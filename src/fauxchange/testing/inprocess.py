@@ -67,9 +67,9 @@ async def running(
 ) -> AsyncIterator[RunningVenue]:
     """Run a venue for as long as the block lasts.
 
-    `settings` are named as in the environment, which itself is not looked at; `services` are all there are unless named.
-    A venue that is `paused` (it needs a
-    `START_TIME`) has given out the prices of its first moment and waits for the test to move its clock.
+    `settings` are named as in the environment, which itself is not looked at; `services` are all there are unless some
+    are named. A venue that is `paused` (it needs a `START_TIME`) has given out the prices of its first moment and waits
+    for the test to move its clock.
 
     Raises: ConfigurationError or whatever else kept the venue from starting, or made it fail
     """

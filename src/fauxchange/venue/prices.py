@@ -1,5 +1,6 @@
 """Market data's prices for the exchange, in the same process: a reader of the hub like any other."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from fauxchange.domain.market_data import Quote
@@ -36,8 +37,9 @@ class _Reader:
         self._heard = heard
 
     def deliver(self, delivery: Delivery) -> None:
-        """Hand the prices of a step on."""
-        self._heard([_feed_price(message.data) for message in delivery.messages if message.topic.channel == PRICES])
+        """Hand the prices of a step on, when all readers have them and before venue time moves."""
+        prices = [_feed_price(message.data) for message in delivery.messages if message.topic.channel == PRICES]
+        asyncio.get_running_loop().call_soon(self._heard, prices)
 
 
 def _feed_price(quote: Quote) -> FeedPrice:

@@ -171,6 +171,7 @@ class Process:
         instance = f"{socket.gethostname()}:{os.getpid()}"
         await self._go_on_in_time(data)
         metrics = PrometheusMetrics(settings.service_name, instance, settings.service_version)
+        stream_metrics = StreamMetrics(metrics)
         market_data = await build_market_data(
             plan.market_data,
             plan.sources,
@@ -181,10 +182,10 @@ class Process:
             supervisor=self.supervisor,
             scenarios=plan.scenarios,
             extra_sources=plan.extra_sources,
+            stream_metrics=stream_metrics,
         )
         self.market_data = market_data
         market_data.add_health(self.health)
-        stream_metrics = StreamMetrics(metrics)
         exchange = self.exchange = self._exchange(market_data, data, metrics, stream_metrics)
         services: list[MarketData | Exchange] = [market_data, *([exchange] if exchange is not None else [])]
         stop_s = settings.shutdown_timeout_ns / NS_PER_S * LISTENER_SHARE

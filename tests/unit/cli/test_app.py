@@ -111,7 +111,7 @@ def test_words_repeated_here_for_quick_help_are_those_of_the_code() -> None:
     assert get_args(scenarios.Kind) == tuple(ScenarioKind)
     assert set(get_args(get_args(get_args(shape)[0])[0])) == set(Shape)
     assert streams.STREAM_PATH == ws.PATH
-    assert get_args(benchmarks.Name) == (*benchmarks.NAMES, "all")
+    assert get_args(benchmarks.Name) == (*benchmarks.NAMES, *benchmarks.OF_FILES, "all")
     for alias, setting in (
         (serving.LogLevel, "LOG_LEVEL"),
         (serving.LogFormat, "LOG_FORMAT"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from fauxchange.cli.benchmarks import NAMES, figures_of, parse_target
+from fauxchange.cli.benchmarks import NAMES, OF_FILES, figures_of, parse_target
 
 Run = Callable[..., Result]
 
@@ -23,7 +23,7 @@ RESULT = {
 @pytest.fixture
 def benchmarks(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
     """Put benchmarks that measure nothing in place of the real ones, and remember how each was called."""
-    calls: dict[str, list[dict[str, Any]]] = {name: [] for name in NAMES}
+    calls: dict[str, list[dict[str, Any]]] = {name: [] for name in (*NAMES, *OF_FILES)}
 
     def load(module: str) -> Any:
         name = module.rpartition(".")[2]
@@ -33,6 +33,12 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]
             calls[name].append({"seconds": seconds})
             return RESULT
 
+        def match(report: Callable[[str], None], *, file: tuple[str, ...]) -> dict[str, object]:
+            calls[name].append({"file": file})
+            return RESULT
+
+        if name in OF_FILES:
+            return SimpleNamespace(run=match, TARGETS={})
         return SimpleNamespace(run=run, TARGETS={"deliveries": "ratio >= 0.7", "websocket.p99": "at most 20 ms"})
 
     monkeypatch.setattr(importlib, "import_module", load)
@@ -59,13 +65,33 @@ def test_all_runs_every_benchmark(run: Run, benchmarks: Any) -> None:
     result = run("bench", "all", "--json")
 
     assert set(json.loads(result.stdout)) == set(NAMES)
-    assert all(len(calls) == 1 for calls in benchmarks.values())
+    assert all(len(benchmarks[name]) == 1 for name in NAMES)
+    assert not any(benchmarks[name] for name in OF_FILES)
 
 
 def test_options_are_handed_over(run: Run, benchmarks: Any) -> None:
     run("bench", "feed", "--option", "seconds=2")
 
     assert benchmarks["feed"] == [{"seconds": 2}]
+
+
+def test_files_are_handed_to_the_benchmark_that_measures_files(run: Run, benchmarks: Any) -> None:
+    run("bench", "matching", "calm.bin.xz", "wild.bin")
+
+    assert benchmarks["matching"] == [{"file": ("calm.bin.xz", "wild.bin")}]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [(["matching"], "wants one file or several"), (["feed", "calm.bin"], "takes no files")]
+)
+def test_files_are_given_where_they_are_wanted_and_nowhere_else(
+    run: Run, benchmarks: Any, words: list[str], told: str
+) -> None:
+    result = run("bench", *words)
+
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert not any(benchmarks.values())
 
 
 def test_an_option_that_a_benchmark_does_not_have_is_refused_with_those_it_has(run: Run, benchmarks: Any) -> None:
@@ -107,7 +133,7 @@ def test_figures_are_named_by_the_way_to_them() -> None:
 
 
 def test_every_benchmark_keeps_its_part_of_the_contract() -> None:
-    for name in NAMES:
+    for name in (*NAMES, *OF_FILES):
         module = importlib.import_module(f"fauxchange.bench.{name}")
 
         assert callable(module.run)

@@ -133,7 +133,11 @@ def test_the_welcome_names_every_address_and_what_to_try_next(monkeypatch: pytes
     screen = io.StringIO()
     monkeypatch.setattr(serving, "messages", lambda: Console(file=screen, width=120))
     addresses: Any = SimpleNamespace(
-        http="http://127.0.0.1:8080", grpc="127.0.0.1:9080", audit=None, ready_file=Path("/data/ready.json"), new_demo=None
+        http="http://127.0.0.1:8080",
+        grpc="127.0.0.1:9080",
+        audit=None,
+        ready_file=Path("/data/ready.json"),
+        new_demo=None,
     )
 
     serving._welcome(addresses)

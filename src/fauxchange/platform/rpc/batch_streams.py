@@ -125,7 +125,7 @@ class BatchStreams:
             # Nothing awaits between the snapshot and the subscription, so no message falls between them.
             first = self._begin(stream, resolve, wanted or [Wanted()], batch_type)
             self._heartbeat.join(stream)
-            self._metrics.subscribers.set(len(self._readers), TRANSPORT)
+            self._metrics.readers(self, TRANSPORT, len(self._readers))
             for batch in first:
                 await context.write(batch)
             while True:
@@ -138,7 +138,7 @@ class BatchStreams:
         finally:
             self._readers.leave(stream)
             self._heartbeat.leave(stream)
-            self._metrics.subscribers.set(len(self._readers), TRANSPORT)
+            self._metrics.readers(self, TRANSPORT, len(self._readers))
             self._metrics.conflated.inc(stream.conflated, TRANSPORT)
             if stream.slow:
                 self._metrics.slow_consumers.inc(1, TRANSPORT)

@@ -34,6 +34,9 @@ class BatchStream:
 
     def offer(self, batch: bytes, messages: Sequence[StreamMessage]) -> None:
         """Take a batch, or its messages if an earlier batch has not been fetched yet."""
+        if self._failure is not None:
+            # It ends as soon as it is looked at; until then it must not go on collecting.
+            return
         if not self._ready:
             self._ready = batch
             self._wake()

@@ -139,7 +139,8 @@ class StreamMetrics:
     """Counts of the streams of one process, by transport (`websocket`, `grpc`)."""
 
     def __init__(self, metrics: MetricsPort) -> None:
-        self.subscribers = metrics.gauge("stream_subscribers", "Connected readers of streams.", ("transport",))
+        self._subscribers = metrics.gauge("stream_subscribers", "Connected readers of streams.", ("transport",))
+        self._readers: dict[tuple[str, int], int] = {}
         self.conflated = metrics.counter(
             "stream_messages_conflated_total", "Messages merged into newer ones for slow readers.", ("transport",)
         )
@@ -149,6 +150,11 @@ class StreamMetrics:
         self.snapshots_required = metrics.counter(
             "stream_snapshot_required_total", "Resumptions refused because the messages are gone.", ("transport",)
         )
+
+    def readers(self, owner: object, transport: str, count: int) -> None:
+        """Say how many read an owner's streams; the metric is the sum over all owners of the process."""
+        self._readers[transport, id(owner)] = count
+        self._subscribers.set(sum(one for (of, _), one in self._readers.items() if of == transport), transport)
 
 
 def begin(topics: Sequence[Topic], *, from_sequence: int | None, epoch: int | None) -> list[StreamMessage]:

@@ -133,14 +133,14 @@ class StreamEndpoint:
         """Count a connection in."""
         self.connections[connection] = None
         self.heartbeat.join(connection)
-        self.metrics.subscribers.set(len(self.connections), TRANSPORT)
+        self.metrics.readers(self, TRANSPORT, len(self.connections))
 
     def left(self, connection: "WebSocketConnection") -> None:
         """Count a connection out."""
         self.hub.leave(connection)
         self.heartbeat.leave(connection)
         self.connections.pop(connection, None)
-        self.metrics.subscribers.set(len(self.connections), TRANSPORT)
+        self.metrics.readers(self, TRANSPORT, len(self.connections))
 
 
 class WebSocketConnection(asyncio.Protocol):

@@ -10,7 +10,10 @@ from fauxchange.domain.orders import OrderRecord
 
 @dataclass(frozen=True, slots=True)
 class FeedPrice:
-    """The best bid and ask that market data tells of a symbol. Units: ticks of the feed's instrument, ns of venue time."""
+    """The best bid and ask that market data tells of a symbol.
+
+    Units: ticks of the feed's instrument, nanoseconds of venue time
+    """
 
     symbol: str
     ts_ns: int
@@ -32,7 +35,7 @@ class MarketPrices(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountView:
-    """What a user's own check sees of an account. Units: balances in whole units of the asset, as exact decimal text."""
+    """What a user's own check sees of an account. Units: balances in whole units, as exact decimal text."""
 
     account_id: str
     name: str

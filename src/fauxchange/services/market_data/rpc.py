@@ -1,53 +1,26 @@
-"""Market data over gRPC: parse, ask the service, render; and streams in batches.
-
-A stream's batches are joined from messages that were serialised once for all streams (`platform.streams.batches`).
-"""
+"""Market data over gRPC: parse, ask the service, render; and streams in batches."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
-import grpc.aio
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fauxchange.contracts.market_data import render
 from fauxchange.contracts.market_data.v1 import market_data_pb2 as pb
 from fauxchange.data.ports import CandleQuery, PriceFeedQuery
-from fauxchange.domain.errors import InvalidRequest, RateLimited, Unavailable
+from fauxchange.domain.errors import RateLimited
 from fauxchange.domain.intervals import INTERVAL_NAMES, parse_interval
 from fauxchange.domain.times import NS_PER_S
-from fauxchange.platform.streams.batches import BatchReaders, BatchStream
-from fauxchange.platform.streams.endpoint import (
-    Heartbeat,
-    SnapshotRequired,
-    StreamLimits,
-    StreamMetrics,
-    begin,
-)
-from fauxchange.platform.streams.topics import StreamMessage, Topic
+from fauxchange.platform.rpc.batch_streams import Batch, BatchStreams, Context, Wanted
+from fauxchange.platform.streams.endpoint import Heartbeat, StreamLimits, StreamMetrics
 from fauxchange.services.market_data.service.channels import CANDLES, PRICES, SCENARIO
 from fauxchange.services.market_data.service.feed import MarketDataService
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["MarketDataService"].full_name
-TRANSPORT = "grpc"
 DEFAULT_LIMIT = 1_000
-BATCH_MESSAGES = 10_000
-"""One batch of missed messages holds at most so many: gRPC clients refuse more than 4 MiB unless told otherwise."""
-
-Context = grpc.aio.ServicerContext[Any, Any]
-
-
-class Batch(Protocol):
-    """What the batches of all streams have in common."""
-
-    snapshots_required: Any
-    heartbeat: Any
-
-    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
-        """Return the message's bytes."""
-        ...
 
 
 class MarketDataRpc:
@@ -64,10 +37,9 @@ class MarketDataRpc:
         max_streams: int,
     ) -> None:
         self._service = service
-        self._limits = limits
-        self._heartbeat = heartbeat
-        self._metrics = metrics
-        self._readers = BatchReaders(service.hub, flush_interval_s)
+        self._streams = BatchStreams(
+            service.hub, limits=limits, heartbeat=heartbeat, metrics=metrics, flush_interval_s=flush_interval_s
+        )
         self._max_streams = max_streams
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -97,9 +69,7 @@ class MarketDataRpc:
 
     def end_streams(self) -> None:
         """End all streams because the server stops."""
-        self._readers.fail_all(
-            lambda: Unavailable("the server is shutting down; resume with another", code="server_shutdown")
-        )
+        self._streams.end_all()
 
     # Questions
 
@@ -186,100 +156,28 @@ class MarketDataRpc:
 
     async def stream_prices(self, request: pb.StreamPricesRequest, context: Context) -> None:
         """Stream prices."""
-        await self._stream(context, PRICES, list(request.subscriptions), pb.PriceBatch)
+        await self._stream(context, PRICES, request.subscriptions, pb.PriceBatch)
 
     async def stream_candles(self, request: pb.StreamCandlesRequest, context: Context) -> None:
         """Stream candles of one interval."""
         interval_ns = self._interval_ns(request.interval)
         channel = f"{CANDLES}:{INTERVAL_NAMES[interval_ns]}"
-        await self._stream(context, channel, list(request.subscriptions), pb.CandleBatch)
+        await self._stream(context, channel, request.subscriptions, pb.CandleBatch)
 
     async def stream_scenarios(self, request: pb.StreamScenariosRequest, context: Context) -> None:
         """Stream what happens to scenarios."""
-        subscription = pb.Subscription()
-        if request.HasField("from_sequence"):
-            subscription.from_sequence = request.from_sequence
-        if request.HasField("epoch"):
-            subscription.epoch = request.epoch
-        await self._stream(context, SCENARIO, [subscription], pb.ScenarioBatch)
+        await self._stream(context, SCENARIO, [request], pb.ScenarioBatch)
 
     async def _stream(
-        self, context: Context, channel: str, subscriptions: Sequence[pb.Subscription], batch_type: Callable[[], Batch]
+        self, context: Context, channel: str, subscriptions: Sequence[Any], batch_type: Callable[[], Batch]
     ) -> None:
-        if len(self._readers) >= self._max_streams:
+        if len(self._streams) >= self._max_streams:
             raise RateLimited(f"{self._max_streams} streams are open, which is the limit", code="too_many_streams")
-        stream = BatchStream(self._limits.queue_messages, partial(_beat, batch_type))
-        try:
-            # Nothing awaits between the snapshot and the subscription, so no message falls between them.
-            first = self._begin(stream, channel, subscriptions or [pb.Subscription()], batch_type)
-            self._heartbeat.join(stream)
-            self._metrics.subscribers.set(len(self._readers), TRANSPORT)
-            for batch in first:
-                await context.write(batch)
-            while True:
-                batch = await stream.next_batch()
-                if batch:
-                    await context.write(batch)
-        finally:
-            self._readers.leave(stream)
-            self._heartbeat.leave(stream)
-            self._metrics.subscribers.set(len(self._readers), TRANSPORT)
-            self._metrics.conflated.inc(stream.conflated, TRANSPORT)
-            if stream.slow:
-                self._metrics.slow_consumers.inc(1, TRANSPORT)
-
-    def _begin(
-        self,
-        stream: BatchStream,
-        channel: str,
-        subscriptions: Sequence[pb.Subscription],
-        batch_type: Callable[[], Batch],
-    ) -> list[bytes]:
-        """Subscribe the stream; return its first batches: what cannot be resumed, snapshots and missed messages."""
-        first: list[StreamMessage] = []
-        notices = batch_type()
-        wanted: list[Topic] = []
-        for subscription in subscriptions:
-            topics = self._service.resolve_topics(channel, subscription.symbol or None)
-            if any(topic in wanted for topic in topics):
-                raise InvalidRequest("a symbol is subscribed twice", code="already_subscribed", field="subscriptions")
-            wanted += topics
-            try:
-                first += begin(
-                    topics,
-                    from_sequence=subscription.from_sequence if subscription.HasField("from_sequence") else None,
-                    epoch=subscription.epoch if subscription.HasField("epoch") else None,
-                )
-            except SnapshotRequired:
-                self._metrics.snapshots_required.inc(1, TRANSPORT)
-                (topic,) = topics
-                notices.snapshots_required.add(
-                    symbol=topic.symbol,
-                    from_sequence=subscription.from_sequence,
-                    epoch=topic.epoch,
-                    sequence=topic.sequence,
-                )
-                first += begin(topics, from_sequence=None, epoch=None)
-        if len(wanted) > self._limits.subscriptions:
-            raise InvalidRequest(
-                f"a stream has at most {self._limits.subscriptions} subscriptions",
-                code="too_many_subscriptions",
-                field="subscriptions",
-            )
-        self._readers.join(stream, wanted)
-        elements = [message.proto() for message in first]
-        batches = [elements[begun : begun + BATCH_MESSAGES] for begun in range(0, len(elements), BATCH_MESSAGES)]
-        # The first one is sent even if it is empty: it tells the caller that the stream has begun.
-        return [notices.SerializeToString() + b"".join(batches[0] if batches else ()), *map(b"".join, batches[1:])]
+        wanted = [Wanted.of(subscription) for subscription in subscriptions]
+        await self._streams.serve(context, partial(self._service.resolve_topics, channel), wanted, batch_type)
 
     def _interval_ns(self, text: str) -> int:
         return parse_interval(text) if text else self._service.default_interval_ns
-
-
-def _beat(batch_type: Callable[[], Batch]) -> bytes:
-    batch = batch_type()
-    batch.heartbeat.timestamp.GetCurrentTime()
-    return batch.SerializeToString()
 
 
 def _serialise(message: Message) -> bytes:

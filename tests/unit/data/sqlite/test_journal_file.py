@@ -40,7 +40,7 @@ async def main():
         assert failure is None, failure
         sys.stdout.write(f"{sequence}\\n")
         sys.stdout.flush()
-        append(sequence + 40)
+        append(sequence + 36)
 
     def append(first):
         journal.append_soon(first, first + 4, b"%d" % first * 50, lambda failure: done(first + 4, failure))

@@ -197,6 +197,8 @@ async def _running(
             venue.heartbeat = heartbeat
             yield venue
     finally:
+        if journal:
+            exchange.journal.let_go()
         rpc.end_streams()
         await server.stop()
         await exchange.stop()

@@ -20,9 +20,8 @@ async def rebuild_read_models(
     # Before anything is forgotten, so that a journal that cannot be read costs nothing.
     await verify_journal(data, progress)
     await data.exchange.clear()
-    projector = Projector(data.exchange, lambda: venue.document())
+    projector = Projector(data.exchange)
     venue = Venue(Engine(), Registry(), projector, hub=Hub(), epoch=0, keep=1)
-    projector.stored = venue.orders.forget_stored
     return await recover(
         venue,
         projector,

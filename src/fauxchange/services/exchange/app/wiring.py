@@ -15,6 +15,7 @@ from litestar.types import ControllerRouterHandler
 from fauxchange.contracts.exchange.messages import AccountRequest, KeyRequest, TransferRequest
 from fauxchange.data.ports import DataAdapter
 from fauxchange.domain.errors import Unavailable
+from fauxchange.domain.times import NS_PER_MS
 from fauxchange.platform.compiler import compile_kernel, numba_available
 from fauxchange.platform.credentials import SecretBox, new_credentials
 from fauxchange.platform.health import HealthRegistry
@@ -30,7 +31,7 @@ from fauxchange.services.exchange.core.vocabulary import HOUSE_ACCOUNT
 from fauxchange.services.exchange.ports import MarketPrices
 from fauxchange.services.exchange.rest import exchange_audit_routes, exchange_routes
 from fauxchange.services.exchange.rpc import SERVICE_NAME, ExchangeRpc
-from fauxchange.services.exchange.service.access import Access
+from fauxchange.services.exchange.service.access import AHEAD_MS, Access
 from fauxchange.services.exchange.service.entries import Entry, Note
 from fauxchange.services.exchange.service.exchange import ExchangeService
 from fauxchange.services.exchange.service.expiry import ExpiryTimer
@@ -98,11 +99,8 @@ class Exchange:
         self.demo: DemoCredentials | None = None
         hub = Hub()
         epoch = wall_ns() // 1_000_000
-        self._projector = Projector(data.exchange, lambda: self._venue.document())
-        self._venue = Venue(
-            Engine(), Registry(), self._projector, hub=hub, epoch=epoch, keep=config.kept_messages
-        )
-        self._projector.stored = self._venue.orders.forget_stored
+        self._projector = Projector(data.exchange)
+        self._venue = Venue(Engine(), Registry(), self._projector, hub=hub, epoch=epoch, keep=config.kept_messages)
         self._sequencer = Sequencer(
             data.journal, self._venue, clock=clock, max_queue=config.max_queue, spawn=self._spawn
         )
@@ -119,8 +117,10 @@ class Exchange:
         self.house = HouseLiquidity(self._submit_for_house, prices=prices, clock=clock, config=config, metrics=metrics)
         self._venue.house_heard = self._house_heard
         self.metrics = ExchangeMetrics(metrics)
+        # A process before this one may have accepted what was stamped ahead of its clock: nothing of that is accepted.
+        not_before_ns = wall_ns() + AHEAD_MS * NS_PER_MS
         self.access = Access(
-            self._venue.registry, secrets, admin_key=admin_key, wall_ns=wall_ns, not_before_ns=wall_ns()
+            self._venue.registry, secrets, admin_key=admin_key, wall_ns=wall_ns, not_before_ns=not_before_ns
         )
         self.limits = RateLimits(clock, per_second=config.order_rate_limit, burst=config.order_rate_burst or None)
         self._heartbeat = Heartbeat(epoch=epoch, interval_s=config.limits.heartbeat_s, now_ns=clock.now_ns)
@@ -195,6 +195,8 @@ class Exchange:
                 sequence=recovered.sequence,
                 state_hash=self._venue.engine.state_hash(),
             )
+        registry = self._venue.registry
+        self.access.unlock(key for account in registry.accounts for key in registry.keys_of(account))
         self._snapshots.go_on_after(recovered.snapshot)
         self._sequencer.go_on_after(self._venue.sequence, self._venue.ts_ns)
         self._venue.live = True
@@ -285,7 +287,7 @@ class Exchange:
         """Submit the house's commands as one group; `done` gets the events of all, or the failure."""
         entries = [Entry(row, Note(HOUSE_ORIGIN)) for row in words(rows).tolist()]
 
-        def over(last: Entry) -> None:
+        def over(_last: Entry) -> None:
             failure = next((entry.failure for entry in entries if entry.failure is not None), None)
             done(failure or [event for entry in entries for event in entry.events])
 

@@ -24,6 +24,7 @@ from fauxchange.services.exchange.core.layout import (
     H_AHEAD,
     H_INDEX_AT,
     H_INSTRUMENTS,
+    H_LAST_ORDER_ID,
     H_SEEN,
     L_TAIL,
     O_ACCOUNT,
@@ -48,10 +49,11 @@ def look_ahead(m: Memory, c: Memory, first: int) -> None:
     count = min(AHEAD, len(c) // COMMAND_WIDTH - first)
     seen = 0
     at = first * COMMAND_WIDTH
-    for _ in range(count):
+    for place in range(count):
         if c[at + C_KIND] >= COMMAND_PLACE:
             seen += see_account(m, c[at + C_ACCOUNT], c[at + C_INSTRUMENT], c[at + C_SIDE])
             seen += m[link(m, H_INDEX_AT) + home_of(m, c[at + C_ORDER_ID])]
+            seen += m[link(m, H_INDEX_AT) + home_of(m, m[H_LAST_ORDER_ID] + place)]
         at += COMMAND_WIDTH
     at = first * COMMAND_WIDTH
     for place in range(count):

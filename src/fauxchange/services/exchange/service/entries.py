@@ -33,9 +33,9 @@ _HEAD: Final = struct.Struct("<HHIQ")
 class Note(msgspec.Struct, array_like=True, gc=False, omit_defaults=True):
     """What is journalled beside a row: where it came from, and what the kernel has no field for.
 
-    `verdict` is the reason for which a user's own check refused the order; `fingerprint` is a hash of what was asked for
-    under the client order id or idempotency key, 0 without one; `content` is a document of a command that the service
-    reads (an account's name, a key).
+    `verdict` is the reason for which a user's own check refused the order; `fingerprint` is a hash of what was asked
+    for under the client order id or idempotency key, 0 without one; `content` is a document of a command that the
+    service reads (an account's name, a key).
     """
 
     origin: Origin

@@ -160,6 +160,11 @@ class _Desk:
     def symbol(self) -> str:
         return self.listing.symbol
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether there should be quotes and cannot be."""
+        return self.is_stale and self.plan.style != "off"
+
 
 class HouseLiquidity:
     """Keep the house's quotes where they should be; `adopt` and `listed` come before `start`."""
@@ -212,22 +217,29 @@ class HouseLiquidity:
             desk.is_due = desk.is_urgent = True
             self._attend(desk)
         self._show_stale()
+        # What is quoted no longer was adopted by no desk.
+        self._pull([cancel_row(HOUSE_ACCOUNT, order_id) for order_id in self._adopted])
+        self._adopted.clear()
 
     async def stop(self) -> None:
         """Pull all quotes, and quote no more."""
         self._running = False
         await self._alarm.stop()
         if any(desk.orders or desk.in_flight for desk in self._desks.values()):
+            self._pull([row_of(cancel_all(HOUSE_ACCOUNT))])
+
+    def _pull(self, rows: list[Row]) -> None:
+        if rows:
             try:
-                self._submit(cancel_all(HOUSE_ACCOUNT), _ignore)
+                self._submit(_joined(rows), _ignore)
             except Unavailable as exc:
                 log.warning("house_quotes_left", reason=exc.message)
 
     def health(self) -> DependencyHealth:
         """Say whether the house quotes all that it should."""
-        stale = [desk.symbol for desk in self._desks.values() if desk.is_stale]
-        if stale:
-            return DependencyHealth(DependencyStatus.DEGRADED, f"no fresh price for {', '.join(stale)}: not quoted")
+        missing = [desk.symbol for desk in self._desks.values() if desk.is_missing]
+        if missing:
+            return DependencyHealth(DependencyStatus.DEGRADED, f"no fresh price for {', '.join(missing)}: not quoted")
         return DependencyHealth(DependencyStatus.OK)
 
     def _take_over(self) -> None:
@@ -302,16 +314,18 @@ class HouseLiquidity:
                 if stale_ns > now_ns:
                     self._alarm.ring_by(stale_ns)
                 else:
-                    desk.is_stale = desk.was_pulled = desk.is_due = desk.is_urgent = True
-                    pulled.append(desk.symbol)
-                    self._metrics.pulls.inc(1, desk.symbol)
+                    desk.is_stale = desk.is_due = desk.is_urgent = True
+                    if desk.is_missing:
+                        desk.was_pulled = True
+                        pulled.append(desk.symbol)
+                        self._metrics.pulls.inc(1, desk.symbol)
             self._attend(desk)
         if pulled:
             log.warning("house_quotes_pulled", symbols=pulled, reason="no fresh price")
             self._show_stale()
 
     def _show_stale(self) -> None:
-        self._metrics.stale.set(sum(desk.is_stale for desk in self._desks.values()))
+        self._metrics.stale.set(sum(desk.is_missing for desk in self._desks.values()))
 
     # What the house does
 
@@ -336,7 +350,7 @@ class HouseLiquidity:
     def _send(self, desk: _Desk, rows: list[Row]) -> None:
         desk.in_flight = True
         try:
-            self._submit(as_rows(np.array(rows, dtype=np.int64)), lambda outcome: self._over(desk, outcome))
+            self._submit(_joined(rows), lambda outcome: self._over(desk, outcome))
         except Unavailable as exc:
             self._over(desk, exc)
             return
@@ -438,6 +452,10 @@ def _row(kind: int, level: Level) -> Row:
     row[C_PRICE_TICKS] = level.price_ticks
     row[C_ORDER_LOTS] = level.lots
     return row
+
+
+def _joined(rows: list[Row]) -> Rows:
+    return as_rows(np.array(rows, dtype=np.int64))
 
 
 def _ignore(outcome: Sequence[list[int]] | Exception) -> None:

@@ -32,9 +32,10 @@ log = structlog.get_logger(__name__)
 class Projector:
     """Gather what changes, and store it. `position` is the sequence that the store has reached."""
 
-    def __init__(self, store: ExchangeReadModels, document: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, store: ExchangeReadModels) -> None:
         self._store = store
-        self._document = document
+        self.document: Callable[[], dict[str, Any]] = dict
+        """Gives what is stored beside the position."""
         self.stored: Callable[[Sequence[int]], None] = lambda _order_ids: None
         """Told the orders whose present state has been stored."""
         self.orders: dict[int, OrderRecord] = {}
@@ -129,7 +130,7 @@ class Projector:
         """Return what was gathered, as it stands now, and begin to gather anew."""
         projection = Projection(
             sequence=self.sequence,
-            document=self._document(),
+            document=self.document(),
             accounts=list(self.accounts.values()),
             keys=list(self.keys.values()),
             # Orders go on changing while they are stored.

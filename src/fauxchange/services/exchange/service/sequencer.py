@@ -155,7 +155,7 @@ class Sequencer:
     def _carry_out(self, batch: Batch) -> None:
         self._processor.process(batch)
         for entry in batch.entries:
-            _answer(entry)
+            self._answer(entry)
 
     def _rest(self) -> None:
         if not self._idle.is_set():
@@ -180,7 +180,7 @@ class Sequencer:
                 self._problem = exc.message
             if not answered:
                 answered = True
-                _refuse(
+                self._refuse(
                     batch.entries,
                     "whether the order was stored is not known yet; ask for it by its client order id, or repeat it",
                     "outcome_unknown",
@@ -205,16 +205,19 @@ class Sequencer:
 
     def _drop(self, entries: Sequence[Entry]) -> None:
         self._processor.drop(entries)
-        _refuse(entries, "nothing was done: the journal cannot be written", "journal_unavailable")
+        self._refuse(entries, "nothing was done: the journal cannot be written", "journal_unavailable")
 
+    def _refuse(self, entries: Sequence[Entry], message: str, code: str) -> None:
+        for entry in entries:
+            entry.failure = Unavailable(message, code=code, retry_after_s=RETRY_AFTER_S)
+            self._answer(entry)
 
-def _refuse(entries: Sequence[Entry], message: str, code: str) -> None:
-    for entry in entries:
-        entry.failure = Unavailable(message, code=code, retry_after_s=RETRY_AFTER_S)
-        _answer(entry)
-
-
-def _answer(entry: Entry) -> None:
-    done, entry.done = entry.done, None
-    if done is not None:
-        done(entry)
+    def _answer(self, entry: Entry) -> None:
+        done, entry.done = entry.done, None
+        if done is None:
+            return
+        try:
+            done(entry)
+        # A bug in one answer must not keep the others from theirs; the supervisor hears of it and stops the process.
+        except Exception as exc:
+            self._loop.call_exception_handler({"message": "an answer could not be given", "exception": exc})

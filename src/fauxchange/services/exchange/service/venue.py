@@ -157,6 +157,7 @@ class Venue:
         self.live = False
         """Whether anybody listens: streams are fed and the house is told only then."""
         self._projector = projector
+        projector.document, projector.stored = self.document, self.orders.forget_stored
         self._keep = keep
         self._private: dict[int, PrivateTopics] = {}
         self._balances: dict[tuple[int, int], list[int]] = {}

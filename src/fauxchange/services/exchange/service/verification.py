@@ -69,14 +69,16 @@ class Verifier:
                     checked += 1
                     if known != self._engine.state_hash():
                         raise DamagedJournal(
-                            f"the snapshot after command {batch.last_sequence} is not the state that the journal leads to"
+                            f"the snapshot after command {batch.last_sequence} is not what the journal leads to"
                         )
                 if progress is not None:
                     progress("verifying", batch.last_sequence, end)
         if hashes:
-            raise DamagedJournal(f"there is a snapshot after command {min(hashes)}, at which no batch of the journal ends")
+            raise DamagedJournal(f"there is a snapshot after command {min(hashes)}, where no batch of the journal ends")
         if self._records != position:
-            raise DamagedJournal(f"the audit trail has {self._records} records, and {position} commands were carried out")
+            raise DamagedJournal(
+                f"the audit trail has {self._records} records, and {position} commands were carried out"
+            )
         return Verified(
             commands=end,
             events=self._events,

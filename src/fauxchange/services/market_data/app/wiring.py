@@ -256,6 +256,7 @@ async def build_market_data(
     supervisor: Supervisor,
     scenarios: Sequence[ScenarioSpec] = (),
     extra_sources: Sequence[PriceSource] = (),
+    stream_metrics: StreamMetrics | None = None,
 ) -> MarketData:
     """Return the service over a connected data adapter.
 
@@ -350,7 +351,7 @@ async def build_market_data(
         trail=trail,
         data=data,
         clock=clock,
-        stream_metrics=StreamMetrics(metrics),
+        stream_metrics=stream_metrics or StreamMetrics(metrics),
         feed_metrics=feed_metrics,
         supervisor=supervisor,
         scenarios=scenarios,

@@ -3,12 +3,13 @@
 import random
 import zlib
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import pytest
-
 from exchange_kit import ORIGIN, Exchange
+
 from fauxchange.data.memory.adapter import MemoryDataAdapter
 from fauxchange.domain.errors import InvalidRequest, NotFound, Unauthenticated
 from fauxchange.platform.streams.hub import Delivery
@@ -53,7 +54,8 @@ async def test_a_book_kept_from_deltas_equals_the_venues_and_its_checksum(exchan
     chance = random.Random(7)
     for _ in range(200):
         side = chance.choice(["buy", "sell"])
-        await exchange.place(chance.choice(accounts), side, f"0.{chance.randrange(1, 9)}", f"{100 + chance.randrange(20)}")
+        quantity, price = f"0.{chance.randrange(1, 9)}", f"{100 + chance.randrange(20)}"
+        await exchange.place(chance.choice(accounts), side, quantity, price)
     bids: dict[str, str] = {}
     asks: dict[str, str] = {}
 
@@ -73,7 +75,7 @@ async def test_a_book_kept_from_deltas_equals_the_venues_and_its_checksum(exchan
     assert sorted(bids.items(), key=lambda level: -float(level[0])) == [tuple(level) for level in book.bids]
     assert sorted(asks.items(), key=lambda level: float(level[0])) == [tuple(level) for level in book.asks]
     sequences = [(message["first_sequence"], message["sequence"]) for message in reader.messages]
-    assert all(first == before[1] + 1 for before, (first, _) in zip(sequences, sequences[1:], strict=False))
+    assert all(first == before[1] + 1 for before, (first, _) in pairwise(sequences))
 
 
 async def test_an_account_reads_its_own_orders_and_balances_alone(exchange: Exchange) -> None:
@@ -87,9 +89,7 @@ async def test_an_account_reads_its_own_orders_and_balances_alone(exchange: Exch
     assert reports == [("new", "NEW"), ("trade", "PARTIALLY_FILLED"), ("canceled", "CANCELED")]
     assert orders.messages[1]["data"]["fill"]["liquidity"] == "maker"
     assert orders.messages[1]["data"]["order"]["filled_quantity"] == "0.20000"
-    assert [message["data"] for message in balances.messages][0] == [
-        {"asset": "BTC", "free": "0.50000000", "held": "0.50000000"}
-    ]
+    assert balances.messages[0]["data"] == [{"asset": "BTC", "free": "0.50000000", "held": "0.50000000"}]
     assert {balance["asset"] for balance in balances.messages[1]["data"]} == {"BTC", "USD"}
 
 

@@ -107,6 +107,8 @@ async def test_a_house_that_is_off_gives_a_reference_price_and_no_quotes(worlds:
 
     assert world.quotes() == []
     assert world.submitted == [[CommandKind.SET_REFERENCE_PRICE]]
+    await world.wait(60 * SECOND)
+    assert world.house.health().status is DependencyStatus.OK
 
 
 async def test_tether_instruments_follow_the_feed_in_dollars_and_the_rate(worlds: Worlds) -> None:
@@ -403,6 +405,19 @@ async def test_a_restart_without_a_price_pulls_the_quotes_of_before(worlds: Worl
     await world.start()
 
     assert world.quotes() == []
+
+
+async def test_a_restart_cancels_what_is_quoted_no_longer(worlds: Worlds) -> None:
+    world = await worlds.quoting(EXCHANGE_SYMBOLS="BTC/USD,BTC/USDT", HOUSE_LEVELS="1")
+    await world.crash()
+    world.config = config_of(HOUSE_LEVELS="1")
+    world.house = world.new_house()
+    world.house.adopt(world.venue.orders.open_orders(HOUSE_ACCOUNT))
+
+    await world.start()
+
+    assert world.quotes("BTC/USDT") == []
+    assert world.quotes() == world.wanted(BID, ASK)
 
 
 async def test_an_exchange_that_takes_no_commands_is_asked_again_after_the_interval(worlds: Worlds) -> None:

@@ -1,6 +1,6 @@
 import pytest
-
 from exchange_kit import BTC_USD, order
+
 from fauxchange.domain.errors import InvalidRequest
 from fauxchange.services.exchange.core.layout import (
     C_AMOUNT,
@@ -40,7 +40,7 @@ def test_text_becomes_steps(text: str, steps: int) -> None:
         ("nan", "invalid_number"),
         (" 1", "invalid_number"),
         ("1.2.3", "invalid_number"),
-        ("٣", "invalid_number"),  # noqa: RUF001 - a digit to Unicode, not to us
+        ("٣", "invalid_number"),
     ],
 )
 def test_text_that_is_no_number_of_steps_is_refused(text: str, code: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
-
 from exchange_kit import ORIGIN, Exchange, order
+
 from fauxchange.contracts.exchange.messages import AmendRequest
 from fauxchange.data.memory.adapter import MemoryDataAdapter
 from fauxchange.data.ports import AccountQuery, DataAdapter, FillQuery, LedgerQuery, OrderQuery
@@ -82,9 +82,7 @@ async def _everything(exchange: Exchange, accounts: list[int]) -> bytes:
         (await service.fills(FillQuery(limit=10_000))).items,
         [(await service.ledger(LedgerQuery(account=account, limit=10_000))).items for account in accounts],
         [record.cloud_event() async for record in service.trail(TrailQuery())],
-        sorted(
-            record.order_id for account in accounts for record in exchange.venue.orders.open_orders(account)
-        ),
+        sorted(record.order_id for account in accounts for record in exchange.venue.orders.open_orders(account)),
     ]
     return msgspec.json.encode(told)
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-
 from exchange_kit import ORIGIN, Exchange, FaultyJournal, order
+
 from fauxchange.data.memory.adapter import MemoryDataAdapter
 from fauxchange.domain.errors import Unavailable
 from fauxchange.services.exchange.service.requests import Outcome

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-
 from exchange_kit import ORIGIN, Exchange, order
+
 from fauxchange.contracts.exchange.messages import AccountRequest, AmendRequest, KeyRequest, TransferRequest
 from fauxchange.data.memory.adapter import MemoryDataAdapter
 from fauxchange.data.ports import FillQuery, LedgerQuery, OrderQuery

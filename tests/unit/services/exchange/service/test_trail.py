@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
-
 from exchange_kit import ORIGIN, Exchange
+
 from fauxchange.contracts.exchange.messages import KeyRequest
 from fauxchange.data.memory.adapter import MemoryDataAdapter
 from fauxchange.domain.errors import DamagedJournal
@@ -49,9 +49,7 @@ async def test_the_trail_is_asked_by_account_type_and_sequence(exchange: Exchang
 
     of_seller = [record async for record in exchange.service.trail(TrailQuery(account=seller))]
     placed = [record async for record in exchange.service.trail(TrailQuery(type="fauxchange.exchange.place"))]
-    last = [
-        record async for record in exchange.service.trail(TrailQuery(from_sequence=exchange.venue.sequence))
-    ]
+    last = [record async for record in exchange.service.trail(TrailQuery(from_sequence=exchange.venue.sequence))]
 
     # Created, credited, placed, and traded with.
     assert len(of_seller) == 4
