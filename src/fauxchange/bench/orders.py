@@ -11,6 +11,7 @@ import asyncio
 import base64
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,7 +23,7 @@ from typing import Any, Final
 
 from fauxchange.bench.figures import Figure, Report, figure, percentile
 from fauxchange.bench.order_clients import ORDERS_PATH
-from fauxchange.bench.processes import Child, Venue, own_child, scratch, venue
+from fauxchange.bench.processes import POLL_S, Child, Venue, own_child, scratch, venue
 from fauxchange.client.signing import Credentials, Signer
 from fauxchange.data.sqlite.journal import JournalFile
 from fauxchange.domain.errors import Unavailable, check
@@ -190,7 +191,16 @@ class Desk:
         self._ask("GET", f"{ORDERS_PATH}?limit=1")
 
     def _price(self) -> str:
-        prices = self._ask("GET", f"/api/v1/prices/{SYMBOL.replace('/', '-')}")
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                prices = self._ask("GET", f"/api/v1/prices/{SYMBOL.replace('/', '-')}")
+                break
+            except urllib.error.HTTPError:
+                # A venue may be ready a moment before its first price.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_S)
         return str((Decimal(prices["mid"]) * AWAY).quantize(Decimal(1), rounding=ROUND_DOWN))
 
     def _ask(self, method: str, target: str) -> Any:

@@ -41,11 +41,10 @@ def preparing(path: Path, *, opener: Open = open_connection) -> Iterator[sqlite3
     except sqlite3.DatabaseError as exc:
         if error_code(exc) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             raise Unavailable(f"the database {path} is locked by another process") from exc
-        reason = "is damaged or no SQLite database" if error_code(exc) in _BROKEN else "cannot be opened"
-        raise ConfigurationError(
-            f"{path} {reason} ({exc}); move it away to start with an empty one, restore it from a copy, "
-            "or choose another data folder"
-        ) from exc
+        raise _refused(path, exc, broken=error_code(exc) in _BROKEN) from exc
+    # SQLite's message quotes the damaged bytes, which are no text.
+    except UnicodeDecodeError as exc:
+        raise _refused(path, exc, broken=True) from exc
 
 
 def use_log(path: Path, connection: sqlite3.Connection) -> None:
@@ -59,3 +58,11 @@ def error_code(exc: sqlite3.Error) -> int | None:
     """Return SQLite's primary result code; None for what the Python module itself complains of."""
     extended: int | None = getattr(exc, "sqlite_errorcode", None)
     return None if extended is None else extended & 0xFF
+
+
+def _refused(path: Path, exc: Exception, *, broken: bool) -> ConfigurationError:
+    reason = "is damaged or no SQLite database" if broken else "cannot be opened"
+    return ConfigurationError(
+        f"{path} {reason} ({exc}); move it away to start with an empty one, restore it from a copy, "
+        "or choose another data folder"
+    )

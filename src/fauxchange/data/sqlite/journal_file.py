@@ -7,14 +7,14 @@ before it are all a `DamagedJournal` that says where.
 
 import sqlite3
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from fauxchange.data.journal import GENESIS, READ_BYTES, Head, check_batch, damaged, ends_elsewhere
 from fauxchange.data.ports import JournalBatch
 from fauxchange.data.sqlite.files import Open, error_code, preparing, use_log
-from fauxchange.domain.errors import ConfigurationError, DamagedJournal, Unavailable
+from fauxchange.domain.errors import ConfigurationError, DamagedJournal, FauxchangeError, Unavailable
 
 APPLICATION_ID = 0x46584A4C
 """Marks the file as a journal: FXJL."""
@@ -38,9 +38,19 @@ _SCHEMA = (
     f"PRAGMA application_id={APPLICATION_ID}",
     f"PRAGMA user_version={JOURNAL_VERSION}",
 )
-_AFTER = "SELECT * FROM journal WHERE first_sequence > ? ORDER BY first_sequence"
-_UP_TO = "SELECT * FROM journal WHERE first_sequence <= ? ORDER BY first_sequence DESC LIMIT 1"
+# Whatever a damaged row holds comes as numbers and bytes; what they are worth is checked below.
+_AFTER = """
+    SELECT first_sequence, CAST(last_sequence AS INTEGER), CAST(prev_hash AS BLOB), CAST(hash AS BLOB),
+           CAST(size AS INTEGER), CAST(payload AS BLOB)
+    FROM journal WHERE first_sequence > ? ORDER BY first_sequence
+"""
+_UP_TO = """
+    SELECT first_sequence, CAST(last_sequence AS INTEGER), CAST(prev_hash AS BLOB), CAST(hash AS BLOB),
+           CAST(size AS INTEGER), CAST(payload AS BLOB)
+    FROM journal WHERE first_sequence <= ? ORDER BY first_sequence DESC LIMIT 1
+"""
 
+_SHORT_READ = sqlite3.SQLITE_IOERR_SHORT_READ
 _AWAY = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -87,12 +97,8 @@ def prepare_journal(path: Path, *, opener: Open) -> None:
 
 def read_head(path: Path, connection: sqlite3.Connection) -> Head:
     """Return where the chain has got to. Raises: DamagedJournal, Unavailable."""
-    with _reading(path, "the last batch"):
-        rows = connection.execute(_UP_TO, (2**63 - 1,)).fetchall()
-    if not rows:
-        return GENESIS
-    batch = _batch(path, GENESIS, rows[0])
-    return check_batch(str(path), Head(batch.first_sequence - 1, batch.prev_hash), batch)
+    rows = _last_up_to(path, connection, 2**63 - 1, "the last batch")
+    return _own_head(path, rows[0]) if rows else GENESIS
 
 
 def read_place(path: Path, connection: sqlite3.Connection, after_sequence: int) -> Head:
@@ -102,14 +108,13 @@ def read_place(path: Path, connection: sqlite3.Connection, after_sequence: int) 
     """
     if after_sequence == 0:
         return GENESIS
-    with _reading(path, f"the batch that ends with sequence {after_sequence}"):
-        rows = connection.execute(_UP_TO, (after_sequence,)).fetchall()
+    rows = _last_up_to(path, connection, after_sequence, f"the batch that ends with sequence {after_sequence}")
     if not rows:
         raise ends_elsewhere(str(path), 0, after_sequence)
-    batch = _batch(path, GENESIS, rows[0])
-    if batch.last_sequence != after_sequence:
-        raise ends_elsewhere(str(path), batch.last_sequence, after_sequence)
-    return check_batch(str(path), Head(batch.first_sequence - 1, batch.prev_hash), batch)
+    head = _own_head(path, rows[0])
+    if head.sequence != after_sequence:
+        raise ends_elsewhere(str(path), head.sequence, after_sequence)
+    return head
 
 
 def read_some(path: Path, connection: sqlite3.Connection, head: Head) -> tuple[list[JournalBatch], Head]:
@@ -119,56 +124,52 @@ def read_some(path: Path, connection: sqlite3.Connection, head: Head) -> tuple[l
     """
     batches: list[JournalBatch] = []
     size = 0
-    with _reading(path, f"what follows sequence {head.sequence}"):
-        cursor = connection.execute(_AFTER, (head.sequence,))
-        try:
-            for row in cursor:
-                batch = _batch(path, head, row)
+    try:
+        with closing(connection.execute(_AFTER, (head.sequence,))) as rows:
+            for row in rows:
+                batch = _batch(path, row)
                 head = check_batch(str(path), head, batch)
                 batches.append(batch)
                 size += len(batch.payload)
                 if size >= READ_BYTES:
                     break
-        finally:
-            # A cursor left open would keep its view of the file, and the log from being emptied.
-            cursor.close()
+    except (sqlite3.Error, UnicodeDecodeError) as exc:
+        raise _unreadable(path, f"what follows sequence {head.sequence}", exc) from exc
     return batches, head
 
 
-def _batch(path: Path, head: Head, row: tuple[object, ...]) -> JournalBatch:
-    """Return the batch of a row. Raises: DamagedJournal if a column is of another type, or the payload unreadable."""
+def _last_up_to(path: Path, connection: sqlite3.Connection, sequence: int, place: str) -> list[tuple[Any, ...]]:
+    try:
+        return connection.execute(_UP_TO, (sequence,)).fetchall()
+    except (sqlite3.Error, UnicodeDecodeError) as exc:
+        raise _unreadable(path, place, exc) from exc
+
+
+def _own_head(path: Path, row: tuple[Any, ...]) -> Head:
+    """Return the head that a row leads to, which is checked by itself."""
+    batch = _batch(path, row)
+    return check_batch(str(path), Head(batch.first_sequence - 1, batch.prev_hash), batch)
+
+
+def _batch(path: Path, row: tuple[Any, ...]) -> JournalBatch:
+    """Return the batch of a row. Raises: DamagedJournal if a column is missing or the payload unreadable."""
     first, last, prev_hash, own, size, stored = row
-    begins = first if type(first) is int else head.sequence + 1
-    if not (
-        type(first) is int
-        and type(last) is int
-        and type(size) is int
-        and isinstance(prev_hash, str)
-        and isinstance(own, str)
-        and isinstance(stored, bytes)
-    ):
-        raise damaged(str(path), begins, "has values of other types than were written")
+    if None in {last, prev_hash, own, size, stored}:
+        raise damaged(str(path), first, "is not whole")
     if len(stored) < size:
         try:
-            inflate = zlib.decompressobj()
             # No more than should come out, so that a damaged size or payload cannot fill the memory.
-            stored = inflate.decompress(stored, size)
+            stored = zlib.decompressobj().decompress(stored, size)
         except zlib.error as exc:
-            raise damaged(str(path), begins, "cannot be decompressed") from exc
+            raise damaged(str(path), first, "cannot be decompressed") from exc
     if len(stored) != size:
-        raise damaged(str(path), begins, f"has {len(stored)} bytes of payload instead of {size}")
-    return JournalBatch(first, last, stored, prev_hash, own)
+        raise damaged(str(path), first, f"has {len(stored)} bytes of payload instead of {size}")
+    return JournalBatch(first, last, stored, prev_hash.decode("ascii", "replace"), own.decode("ascii", "replace"))
 
 
-@contextmanager
-def _reading(path: Path, place: str) -> Iterator[None]:
-    """Translate what SQLite says while `place` is read."""
-    try:
-        yield
-    except sqlite3.Error as exc:
-        short = getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHORT_READ
-        if error_code(exc) in _AWAY and not short:
-            raise Unavailable(f"the journal {path} cannot be read: {exc}") from exc
-        raise DamagedJournal(
-            f"the journal {path} is damaged: {place} cannot be read ({exc})", details={"file": str(path)}
-        ) from exc
+def _unreadable(path: Path, place: str, exc: sqlite3.Error | UnicodeDecodeError) -> FauxchangeError:
+    """Return the failure that SQLite's complaint while reading `place` amounts to."""
+    # A message of SQLite's that quotes what is damaged may be no text: then Python complains of that instead.
+    if isinstance(exc, sqlite3.Error) and error_code(exc) in _AWAY and exc.sqlite_errorcode != _SHORT_READ:
+        return Unavailable(f"the journal {path} cannot be read: {exc}")
+    return DamagedJournal(f"the journal {path} is damaged: {place} cannot be read ({exc})", details={"file": str(path)})

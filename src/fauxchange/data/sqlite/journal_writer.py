@@ -219,10 +219,12 @@ class JournalWriter:
     def _stored(self, jobs: list[_Append]) -> None:
         for job in jobs:
             self._waiting_bytes -= len(job.payload)
-        # Each of the others in a call of its own, so that one that raises does not keep the rest from being told.
-        for job in jobs[1:]:
-            self._loop.call_soon(job.done, job.error)
-        jobs[0].done(jobs[0].error)
+        for job in jobs:
+            try:
+                job.done(job.error)
+            # The event loop is told, as of any callback that raises; the callers behind this one must hear as well.
+            except Exception as exc:
+                self._loop.call_exception_handler({"message": "journal: a caller failed when told", "exception": exc})
 
     def _discard_connection(self) -> None:
         connection, self._connection = self._connection, None

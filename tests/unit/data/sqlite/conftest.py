@@ -40,6 +40,8 @@ class FaultyDisk:
             raise _disk_error()
         result = call(*arguments)
         if self.calls == self.fails:
+            # A cursor that the error kept alive would keep the transaction alive.
+            del result
             raise _disk_error()
         return result
 

@@ -315,7 +315,7 @@ async def test_log_cut_at_any_byte_gives_a_prefix_of_whole_batches(tmp_path: Pat
     journal = SqliteJournal(lambda: file)
     sizes: list[int] = []
     for sequence in range(7, 13, 2):
-        sizes.append(log.stat().st_size)
+        sizes.append(log.stat().st_size if log.exists() else 0)
         await journal.append(sequence, sequence + 1, payload(sequence))
     batches = [batch async for some in journal.read() for batch in some]
     whole, end = path.read_bytes(), log.read_bytes()
@@ -349,7 +349,7 @@ async def test_file_cut_to_its_beginning_is_named(tmp_path: Path, faulty: Any) -
     await write(path, 4, small_pages)
     whole = path.read_bytes()
 
-    for cut in [*range(1, PAGE_BYTES + 2), 2 * PAGE_BYTES, 3 * PAGE_BYTES - 1]:
+    for cut in [*range(2, PAGE_BYTES + 2), 2 * PAGE_BYTES, 3 * PAGE_BYTES - 1]:
         path.write_bytes(whole[:cut])
         with pytest.raises((DamagedJournal, ConfigurationError), match=r"it-journal\.sqlite"):
             read_all(path, faulty.open)
@@ -377,16 +377,20 @@ async def test_flipped_bit_anywhere_is_named_or_without_effect(tmp_path: Path, f
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
-        ("UPDATE journal SET payload = CAST('x' AS BLOB) || substr(payload, 2) WHERE first_sequence = 5", "another"),
-        ("UPDATE journal SET payload = x'00' || substr(payload, 2) WHERE first_sequence = 7", "decompressed"),
+        ("UPDATE journal SET payload = CAST('x' || substr(payload, 2) AS BLOB) WHERE first_sequence = 5", "another"),
+        (
+            "UPDATE journal SET payload = CAST('no' || substr(payload, 3) AS BLOB) WHERE first_sequence = 7",
+            "decompressed",
+        ),
         ("UPDATE journal SET size = size - 1 WHERE first_sequence = 5", "bytes of payload"),
         ("UPDATE journal SET size = 4000000000 WHERE first_sequence = 7", "bytes of payload"),
         ("UPDATE journal SET last_sequence = 9 WHERE first_sequence = 5", "another"),
         ("UPDATE journal SET last_sequence = 4 WHERE first_sequence = 5", "before it begins"),
         ("UPDATE journal SET prev_hash = hash WHERE first_sequence = 5", "before it"),
         ("UPDATE journal SET hash = prev_hash WHERE first_sequence = 5", "another"),
-        ("UPDATE journal SET payload = 'text' WHERE first_sequence = 5", "other types"),
-        ("UPDATE journal SET hash = CAST(hash AS BLOB) WHERE first_sequence = 5", "other types"),
+        ("UPDATE journal SET payload = CAST(x'e1' AS TEXT) WHERE first_sequence = 5", "bytes of payload"),
+        ("UPDATE journal SET size = CAST(x'e1' AS TEXT) WHERE first_sequence = 5", "bytes of payload"),
+        ("UPDATE journal SET hash = CAST(x'e1' AS TEXT) WHERE first_sequence = 5", "another"),
         ("DELETE FROM journal WHERE first_sequence = 5", "missing"),
         ("UPDATE journal SET first_sequence = 6 WHERE first_sequence = 5", "missing"),
     ],

@@ -200,18 +200,16 @@ def _plan(settings: Settings, listing: Listing, pricing: Mapping[str, Pricing], 
             f"EXCHANGE_SYMBOLS: nothing prices {symbol}; put it into DEFAULT_SYMBOLS, or set HOUSE_LIQUIDITY to "
             f"{symbol}=off so that only users quote it"
         )
-    # Each asset may be needed by one side of every instrument at once.
-    most = HOUSE_FUNDS // (2 * listed)
-    levels = for_symbol(settings.house_levels, symbol)
-    orders = levels if style == "levels" else 1
+    # A flat house shows all that it can, and each asset may be needed by one side of every instrument at once.
+    most = HOUSE_FUNDS // (2 * listed) if style == "flat" else HOUSE_FUNDS // 2
     plan = HousePlan(
         style=style,
-        levels=levels,
+        levels=for_symbol(settings.house_levels, symbol),
         spacing=Fraction(for_symbol(settings.house_level_spacing_bps, symbol)) / BPS,
         growth=Fraction(for_symbol(settings.house_level_growth, symbol)),
         best_notional=_amount(settings.house_best_notional, symbol, listing.quote, "HOUSE_BEST_NOTIONAL"),
-        most_quote=most // orders,
-        most_base=most // orders,
+        most_quote=most,
+        most_base=most,
     )
     if style == "levels":
         _check_levels(listing, plan)

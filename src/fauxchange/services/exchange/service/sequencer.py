@@ -180,10 +180,10 @@ class Sequencer:
                 self._problem = exc.message
             if not answered:
                 answered = True
-                self._refuse(
+                self._fail_all(
                     batch.entries,
                     "whether the order was stored is not known yet; ask for it by its client order id, or repeat it",
-                    "outcome_unknown",
+                    code="outcome_unknown",
                 )
             if self._closed:
                 self._rest()
@@ -205,9 +205,9 @@ class Sequencer:
 
     def _drop(self, entries: Sequence[Entry]) -> None:
         self._processor.drop(entries)
-        self._refuse(entries, "nothing was done: the journal cannot be written", "journal_unavailable")
+        self._fail_all(entries, "nothing was done: the journal cannot be written", code="journal_unavailable")
 
-    def _refuse(self, entries: Sequence[Entry], message: str, code: str) -> None:
+    def _fail_all(self, entries: Sequence[Entry], message: str, *, code: str) -> None:
         for entry in entries:
             entry.failure = Unavailable(message, code=code, retry_after_s=RETRY_AFTER_S)
             self._answer(entry)

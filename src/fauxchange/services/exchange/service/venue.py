@@ -272,7 +272,7 @@ class Venue:
         if messages:
             self._messages = []
             self.hub.publish(messages)
-        if self._house and self.house_heard is not None:
+        if (self._house or self._hit) and self.house_heard is not None:
             changed_orders, hit = list(self._house.values()), self._hit
             self._house, self._hit = {}, set()
             self.house_heard(changed_orders, hit)
@@ -549,6 +549,8 @@ class Venue:
         kind = entry.row[C_KIND]
         if kind == COMMAND_SET_INSTRUMENT_STATUS:
             listing.status = entry.row[C_STATUS]
+            # The house looks again: while trading was halted its changes were refused.
+            self._hit.add(listing.symbol)
         elif kind in {COMMAND_SET_LIMITS, COMMAND_CREATE_INSTRUMENT}:
             for name, column in _LIMIT_COLUMNS.items():
                 setattr(listing, name, entry.row[column])
