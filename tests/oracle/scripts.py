@@ -63,8 +63,11 @@ def command(kind: str, **fields: Any) -> SimpleNamespace:
     return SimpleNamespace(kind=kind, **{**PLAIN, **fields})
 
 
-def opening() -> list[SimpleNamespace]:
-    """Return the commands that found the venue: assets, instruments that share them, accounts, funds, fees."""
+def opening(*, unfunded: bool = False) -> list[SimpleNamespace]:
+    """Return the commands that found the venue: assets, instruments that share them, accounts, funds, fees.
+
+    With `unfunded` the second instrument has no ledger.
+    """
     market = {"min_lots": 1, "max_lots": 60, "min_notional": 40, "max_notional": 200_000}
     pairs = [(0, 1, 7, 5, 2_000, 25), (2, 1, 3, 11, 0, 40), (2, 0, 1, 2, 0, 40)]
     commands = [command("CREATE_ASSET", decimals=decimals) for decimals in (8, 8, 6)]
@@ -77,6 +80,7 @@ def opening() -> list[SimpleNamespace]:
             lot_value=lot_value,
             band=band,
             max_open_orders=most,
+            unfunded=unfunded and base == 2 and quote == 1,
             **market,
         )
         for base, quote, tick_value, lot_value, band, most in pairs

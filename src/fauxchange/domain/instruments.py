@@ -7,6 +7,7 @@ ticks and quantities integer lots of an `Instrument`; `Decimal` and text appear 
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 
 from fauxchange.domain.errors import InvalidRequest, check
 
@@ -116,6 +117,7 @@ class Instrument:
         object.__setattr__(self, "quantities", Grid(step=self.lot_size))
 
 
+@lru_cache(maxsize=16_384)
 def _fixed_point(scaled: int, decimals: int) -> str:
     if decimals == 0:
         return str(scaled)

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fauxchange.bench import feed, history, memory, startup
+from fauxchange.bench import feed, history, memory, orders, recovery, startup
 from fauxchange.contracts.market_data.v1 import market_data_pb2 as pb
 
 JSON_SAMPLE = msgspec.json.encode(
@@ -82,3 +82,23 @@ def test_memory_is_measured_beside_the_imports() -> None:
 
     assert result["figures"]["resident_python"]["value"] <= result["figures"]["peak_python"]["value"]
     assert result["figures"]["resident_python"]["baseline"] > 10
+
+
+@pytest.mark.parametrize("transport", orders.TRANSPORTS)
+def test_orders_are_measured_beside_an_echo(transport: str) -> None:
+    result = orders.run(ignore, seconds=0.2, rounds=1, transports=transport, in_flight=4)
+
+    shown = result["figures"]
+    assert shown[f"{transport}_4"]["value"] > 0
+    assert shown[f"{transport}_4"]["ratio"] > 0
+    assert shown[f"{transport}_4_half_load_p99"]["baseline"] > 0
+    assert shown["commit_p99"]["value"] >= shown["commit_p50"]["value"] > 0
+
+
+def test_recovery_replays_every_command_that_was_journalled() -> None:
+    result = recovery.run(ignore, commands=600, open_orders=200)
+
+    shown = values(result)
+    assert shown["recovery"] >= shown["recovery_replay"] > 0
+    assert shown["rebuild_rate"] > 0
+    assert shown["resident"] > shown["kernel_tables"] > 0

@@ -20,7 +20,8 @@ APPLICATION_ID = 0x46584A4C
 """Marks the file as a journal: FXJL."""
 JOURNAL_VERSION = 1
 
-FENCE = "UPDATE journal_fence SET number = number + 1"
+FENCE = "UPDATE journal_end SET fences = fences + 1"
+"""A write that changes nothing of the journal, and puts on the disk what the log holds before it."""
 
 _SCHEMA = (
     """
@@ -33,8 +34,13 @@ _SCHEMA = (
         payload BLOB NOT NULL
     )
     """,
-    "CREATE TABLE journal_fence (number INTEGER NOT NULL)",
-    "INSERT INTO journal_fence VALUES (0)",
+    # Where the journal ends is known apart from it, so that damage to SQLite's own pages cannot make it shorter unseen.
+    "CREATE TABLE journal_end (last_sequence INTEGER NOT NULL, fences INTEGER NOT NULL)",
+    "INSERT INTO journal_end VALUES (0, 0)",
+    """
+    CREATE TRIGGER journal_appended AFTER INSERT ON journal
+    BEGIN UPDATE journal_end SET last_sequence = NEW.last_sequence; END
+    """,
     f"PRAGMA application_id={APPLICATION_ID}",
     f"PRAGMA user_version={JOURNAL_VERSION}",
 )
@@ -49,6 +55,7 @@ _UP_TO = """
            CAST(size AS INTEGER), CAST(payload AS BLOB)
     FROM journal WHERE first_sequence <= ? ORDER BY first_sequence DESC LIMIT 1
 """
+_END = "SELECT CAST(last_sequence AS INTEGER) FROM journal_end"
 
 _SHORT_READ = sqlite3.SQLITE_IOERR_SHORT_READ
 _AWAY = frozenset(
@@ -97,8 +104,11 @@ def prepare_journal(path: Path, *, opener: Open) -> None:
 
 def read_head(path: Path, connection: sqlite3.Connection) -> Head:
     """Return where the chain has got to. Raises: DamagedJournal, Unavailable."""
+    end = _stored_end(path, connection)
     rows = _last_up_to(path, connection, 2**63 - 1, "the last batch")
-    return _own_head(path, rows[0]) if rows else GENESIS
+    head = _own_head(path, rows[0]) if rows else GENESIS
+    _check_end(path, head, end)
+    return head
 
 
 def read_place(path: Path, connection: sqlite3.Connection, after_sequence: int) -> Head:
@@ -124,6 +134,7 @@ def read_some(path: Path, connection: sqlite3.Connection, head: Head) -> tuple[l
     """
     batches: list[JournalBatch] = []
     size = 0
+    end = _stored_end(path, connection)
     try:
         with closing(connection.execute(_AFTER, (head.sequence,))) as rows:
             for row in rows:
@@ -132,10 +143,29 @@ def read_some(path: Path, connection: sqlite3.Connection, head: Head) -> tuple[l
                 batches.append(batch)
                 size += len(batch.payload)
                 if size >= READ_BYTES:
-                    break
+                    return batches, head
     except (sqlite3.Error, UnicodeDecodeError) as exc:
         raise _unreadable(path, f"what follows sequence {head.sequence}", exc) from exc
+    # Batches may have been appended since the end was read, so the journal may go beyond it, but not end before it.
+    _check_end(path, head, end)
     return batches, head
+
+
+def _stored_end(path: Path, connection: sqlite3.Connection) -> int:
+    try:
+        rows = connection.execute(_END).fetchall()
+    except (sqlite3.Error, UnicodeDecodeError) as exc:
+        raise _unreadable(path, "its end", exc) from exc
+    if len(rows) != 1 or rows[0][0] is None:
+        raise DamagedJournal(
+            f"the journal {path} is damaged: it does not say where it ends", details={"file": str(path)}
+        )
+    return int(rows[0][0])
+
+
+def _check_end(path: Path, head: Head, end: int) -> None:
+    if head.sequence < end:
+        raise damaged(str(path), head.sequence + 1, f"is missing: the journal went on to {end}")
 
 
 def _last_up_to(path: Path, connection: sqlite3.Connection, sequence: int, place: str) -> list[tuple[Any, ...]]:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from fauxchange.data.journal import SNAPSHOTS_KEPT
 from fauxchange.data.ports import KernelSnapshot
-from fauxchange.data.sqlite.files import BUSY_TIMEOUT_MS, Open, open_connection, preparing
+from fauxchange.data.sqlite.files import BUSY_TIMEOUT_MS, Open, error_code, open_connection, preparing
 from fauxchange.domain.errors import ConfigurationError, Unavailable
 from fauxchange.platform.logging import get_logger
 
@@ -143,13 +143,23 @@ def _save(_path: Path, connection: sqlite3.Connection, *, snapshot: KernelSnapsh
 
 def _newest(path: Path, connection: sqlite3.Connection, *, at_most: int) -> KernelSnapshot | None:
     choice = "SELECT sequence, ts_ns, state_hash, size, checksum FROM snapshots WHERE sequence <= ? ORDER BY 1 DESC"
-    parts = "SELECT payload FROM snapshot_parts WHERE sequence = ? ORDER BY part"
     for sequence, ts_ns, state_hash, size, checksum in connection.execute(choice, (at_most,)).fetchall():
-        payload = b"".join(part for (part,) in connection.execute(parts, (sequence,)))
-        if len(payload) == size and zlib.crc32(payload) == checksum:
+        payload = _payload(connection, sequence)
+        if payload is not None and len(payload) == size and zlib.crc32(payload) == checksum:
             return KernelSnapshot(sequence, ts_ns, state_hash, payload)
         _log.error("snapshot is damaged and is passed over", file=str(path), sequence=sequence)
     return None
+
+
+def _payload(connection: sqlite3.Connection, sequence: int) -> bytes | None:
+    """Return the parts of a snapshot together, None if SQLite finds its own pages malformed."""
+    parts = "SELECT CAST(payload AS BLOB) FROM snapshot_parts WHERE sequence = ? ORDER BY part"
+    try:
+        return b"".join(part for (part,) in connection.execute(parts, (sequence,)))
+    except sqlite3.DatabaseError as exc:
+        if error_code(exc) != sqlite3.SQLITE_CORRUPT:
+            raise
+        return None
 
 
 def _all(_path: Path, connection: sqlite3.Connection) -> list[tuple[int, str]]:

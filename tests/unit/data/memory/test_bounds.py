@@ -1,8 +1,36 @@
 """What is kept in memory is bounded."""
 
+from typing import Any
+
+import msgspec
+
 from fauxchange.data.memory.cache import MemoryCache, MemoryKeyspace
+from fauxchange.data.memory.exchange import MemoryExchange
 from fauxchange.data.memory.tables import MemoryTable
+from fauxchange.data.ports import FillQuery, LedgerQuery, OrderQuery, Projection
 from fauxchange.data.queries import MAX_INT64, MIN_INT64, Span
+from fauxchange.domain.orders import FillRecord, LedgerEntry, OrderRecord
+
+NEW, FILLED = 0, 2
+
+
+def record(kind: Any, **values: Any) -> Any:
+    """Return a record whose other fields are 0, false or empty."""
+    empty = {int: 0, bool: False, str: ""}
+    blank = {field.name: empty.get(field.type) for field in msgspec.structs.fields(kind)}
+    return kind(**(blank | values))
+
+
+def order(order_id: int, *, status: int) -> OrderRecord:
+    return record(OrderRecord, order_id=order_id, status=status)
+
+
+def fill(trade_id: int) -> FillRecord:
+    return record(FillRecord, trade_id=trade_id)
+
+
+def entry(event_sequence: int, *, account: int) -> LedgerEntry:
+    return record(LedgerEntry, event_sequence=event_sequence, account=account)
 
 
 def everything(limit: int = 1_000) -> Span:
@@ -70,3 +98,41 @@ async def test_namespaces_of_one_keyspace_do_not_see_each_other() -> None:
 
     assert await prices.get("key") is None
     assert await config.get("key") == b"2"
+
+
+async def test_finished_orders_fills_and_entries_are_bounded_and_open_orders_are_not() -> None:
+    exchange = MemoryExchange(capacity=10)
+
+    for number in range(1, 101):
+        await exchange.store(
+            Projection(
+                sequence=number,
+                document={},
+                orders=[order(number, status=FILLED if number > 30 else NEW)],
+                fills=[fill(number)],
+                ledger=[entry(number, account=number % 3)],
+            )
+        )
+
+    kept = [found.order_id for found in (await exchange.orders(OrderQuery(limit=1_000, oldest_first=True))).items]
+    assert kept == [*range(1, 31), *range(91, 101)]
+    assert len((await exchange.fills(FillQuery(limit=1_000))).items) <= 11
+    entries = [
+        found.event_sequence
+        for account in range(3)
+        for found in (await exchange.ledger(LedgerQuery(account=account))).items
+    ]
+    assert sorted(entries) == list(range(91, 101))
+
+
+async def test_order_that_finishes_is_forgotten_in_its_turn_and_only_once() -> None:
+    exchange = MemoryExchange(capacity=2)
+    for status in (NEW, FILLED, FILLED):
+        await exchange.store(Projection(sequence=1, document={}, orders=[order(1, status=status)]))
+
+    await exchange.store(Projection(sequence=2, document={}, orders=[order(2, status=FILLED)]))
+    both = await exchange.orders(OrderQuery())
+    await exchange.store(Projection(sequence=3, document={}, orders=[order(3, status=FILLED)]))
+
+    assert [found.order_id for found in both.items] == [2, 1]
+    assert [found.order_id for found in (await exchange.orders(OrderQuery())).items] == [3, 2]

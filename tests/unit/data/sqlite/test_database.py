@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fauxchange.data.adapter import open_data_adapter
-from fauxchange.data.ports import PriceFeedQuery
+from fauxchange.data.ports import PriceFeedQuery, Projection
 from fauxchange.data.sqlite.adapter import SqliteDataAdapter
 from fauxchange.data.tables import SCHEMA_VERSION
 from fauxchange.domain.errors import ConfigurationError, Unavailable
@@ -58,6 +58,13 @@ def feeds(first: int, count: int) -> list[PriceFeed]:
 
 def names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
+
+
+def schema(path: Path) -> tuple[list[str], int]:
+    """Return the definitions of all tables and indexes, and the version."""
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
+        return [sql for (sql,) in rows], connection.execute("SELECT version FROM schema_version").fetchone()[0]
 
 
 def saved_before_the_kill(path: Path) -> int:
@@ -112,6 +119,42 @@ async def test_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path)
     assert "newer version" in message
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT version FROM schema_version").fetchall() == [(SCHEMA_VERSION + 1,)]
+
+
+async def test_file_of_version_1_gets_the_tables_of_the_exchange_and_keeps_its_own(tmp_path: Path) -> None:
+    path, fresh = tmp_path / "old.db", tmp_path / "fresh.db"
+    await (await open_data_adapter(fresh)).disconnect()
+    adapter = await open_data_adapter(path)
+    await adapter.price_feeds.create_many(feeds(1, 10))
+    await adapter.disconnect()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        names = "SELECT name FROM sqlite_master WHERE name LIKE 'exchange%' AND type = 'table'"
+        for (table,) in connection.execute(names).fetchall():
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("UPDATE schema_version SET version = 1")
+
+    for _ in range(2):
+        adapter = await open_data_adapter(path)
+        await adapter.exchange.store(Projection(sequence=5, document={"n": 1}))
+        page = await adapter.price_feeds.history(PriceFeedQuery(symbol="BTC/USD"))
+        await adapter.disconnect()
+
+        assert len(page.items) == 10
+    assert schema(path) == schema(fresh)
+
+
+async def test_step_to_a_newer_version_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "it.db"
+    await (await open_data_adapter(path)).disconnect()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE exchange_accounts")
+        connection.execute("UPDATE schema_version SET version = 1")
+    before = schema(path)
+
+    message = await refusal(path)
+
+    assert "exchange_fills already exists" in message
+    assert schema(path) == before
 
 
 async def test_file_without_a_version_is_refused(tmp_path: Path) -> None:

@@ -314,7 +314,7 @@ async def test_log_cut_at_any_byte_gives_a_prefix_of_whole_batches(tmp_path: Pat
     file = await JournalFile.open(path)
     journal = SqliteJournal(lambda: file)
     sizes: list[int] = []
-    for sequence in range(7, 13, 2):
+    for sequence in range(7, 11, 2):
         sizes.append(log.stat().st_size if log.exists() else 0)
         await journal.append(sequence, sequence + 1, payload(sequence))
     batches = [batch async for some in journal.read() for batch in some]
@@ -330,7 +330,7 @@ async def test_log_cut_at_any_byte_gives_a_prefix_of_whole_batches(tmp_path: Pat
         found.append(len(kept))
 
     assert found == sorted(found)
-    assert set(found) == {3, 4, 5, 6}
+    assert set(found) == {3, 4, 5}
 
 
 async def test_file_cut_at_any_byte_of_its_last_records_is_named(tmp_path: Path, faulty: Any) -> None:
@@ -338,7 +338,7 @@ async def test_file_cut_at_any_byte_of_its_last_records_is_named(tmp_path: Path,
     await write(path, 40, small_pages)
     whole = path.read_bytes()
 
-    for cut in range(len(whole) - 4 * PAGE_BYTES, len(whole)):
+    for cut in range(len(whole) - 2 * PAGE_BYTES, len(whole)):
         path.write_bytes(whole[:cut])
         with pytest.raises((DamagedJournal, ConfigurationError), match=r"it-journal\.sqlite"):
             read_all(path, faulty.open)
@@ -392,6 +392,7 @@ async def test_flipped_bit_anywhere_is_named_or_without_effect(tmp_path: Path, f
         ("UPDATE journal SET size = CAST(x'e1' AS TEXT) WHERE first_sequence = 5", "bytes of payload"),
         ("UPDATE journal SET hash = CAST(x'e1' AS TEXT) WHERE first_sequence = 5", "another"),
         ("DELETE FROM journal WHERE first_sequence = 5", "missing"),
+        ("DELETE FROM journal WHERE first_sequence >= 5", "missing"),
         ("UPDATE journal SET first_sequence = 6 WHERE first_sequence = 5", "missing"),
     ],
 )

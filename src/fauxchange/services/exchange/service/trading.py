@@ -155,6 +155,8 @@ class Trading(UseCases):
 
     def submit_cancel(self, account: int, ref: str, origin: Origin, done: Done) -> None:
         """Cancel an open order; `done` hears once what came of it. Raises: NotFound, Rejected, Unavailable."""
+        if self._waits_for(account, ref, lambda: self.submit_cancel(account, ref, origin, done), done):
+            return
         record = self._open_order(account, ref)
         self._submit_change(cancel_row(account, record.order_id), record, origin, done)
 
@@ -163,6 +165,8 @@ class Trading(UseCases):
 
         Raises: InvalidRequest, NotFound, Rejected, Unavailable
         """
+        if self._waits_for(account, ref, lambda: self.submit_amend(account, ref, request, origin, done), done):
+            return
         record = self._open_order(account, ref)
         row = amend_row(account, self.registry.listing(record.symbol), record, request)
         self._submit_change(row, record, origin, done)
@@ -199,6 +203,27 @@ class Trading(UseCases):
 
         self.submit(Entry(row, Note(origin), over))
 
+    def _waits_for(self, account: int, ref: str, change: Callable[[], None], done: Done) -> bool:
+        """Do a change as soon as the order that it means, which is on its way, has been placed; say whether it is."""
+        named = self._on_its_way(account, ref)
+        if named is None:
+            return False
+
+        def placed(_outcome: Outcome) -> None:
+            try:
+                change()
+            except FauxchangeError as exc:
+                done(Outcome(failure=exc))
+
+        named.waiting.append(placed)
+        return True
+
+    def _on_its_way(self, account: int, ref: str) -> Named | None:
+        if not ref.startswith(CLIENT_PREFIX):
+            return None
+        named = self.venue.orders.named(account, ref.removeprefix(CLIENT_PREFIX))
+        return named if named is not None and named.entry is not None and named.entry.failure is None else None
+
     def _open_order(self, account: int, ref: str) -> OrderRecord:
         """Return an order that is open. Raises: NotFound; Rejected if it is in memory and finished."""
         record = self._in_memory(account, ref)
@@ -210,7 +235,7 @@ class Trading(UseCases):
 
     async def _check_open(self, account: int, ref: str) -> None:
         """Refuse an order that has finished, by the word for it. Raises: NotFound, Rejected."""
-        if self._in_memory(account, ref) is None:
+        if self._on_its_way(account, ref) is None and self._in_memory(account, ref) is None:
             raise _finished((await self.order(account, ref)).order)
 
     # Finding

@@ -33,6 +33,17 @@ def test_kernel_does_what_the_reference_venue_does(group: int) -> None:
         seed, remaining = seed + 1, remaining - LENGTH
 
 
+@pytest.mark.parametrize(("quiet", "unfunded"), [(True, False), (False, True), (True, True)])
+def test_kernel_does_the_same_without_some_events_and_without_a_ledger(quiet: bool, unfunded: bool) -> None:
+    commands = min(LENGTH, COMMANDS // GROUPS)
+
+    counts = run_script(
+        77, commands, kernel=Kernel.of(), compiler=compile_kernel, quiet=quiet, unfunded=unfunded, whole_every=20
+    )
+
+    assert counts["TRADE", ""] > commands // 50
+
+
 def test_random_scripts_reach_every_event_and_every_reason() -> None:
     kinds, reasons = set(), set()
 

@@ -128,6 +128,20 @@ async def test_an_order_is_of_its_account_alone(exchange: Exchange) -> None:
         await exchange.service.replace_order(other, ref, order("buy", "1", "1"), ORIGIN)
 
 
+async def test_an_order_on_its_way_can_be_canceled_by_its_client_order_id(exchange: Exchange) -> None:
+    account = await exchange.account(USD="1000000")
+
+    placed, canceled = await asyncio.gather(
+        exchange.place(account, "buy", "0.01", "50000", client_order_id="mine"),
+        exchange.service.cancel_order(account, "client:mine", ORIGIN),
+    )
+
+    assert placed.order.order_id == canceled.order.order_id
+    assert canceled.order.status == OrderStatus.CANCELED
+    with pytest.raises(NotFound):
+        await exchange.service.cancel_order(account, "client:never", ORIGIN)
+
+
 @pytest.mark.parametrize("stored", [False, True])
 async def test_a_finished_order_cannot_be_changed(exchange: Exchange, *, stored: bool) -> None:
     account = await exchange.account(USD="1000000")
