@@ -7,17 +7,27 @@ from operator import attrgetter
 
 from fauxchange.data.journal import GENESIS, READ_BYTES, SNAPSHOTS_KEPT, Head, check_batch, ends_elsewhere, next_batch
 from fauxchange.data.ports import JournalBatch, KernelSnapshot
-from fauxchange.domain.errors import Conflict
+from fauxchange.domain.errors import Conflict, DamagedJournal
 
 _NAME = "in memory"
 
 
-class MemoryJournal:
-    """Append-only batches, kept whole: a journal with its head cut off cannot be replayed."""
+MAX_BYTES = 64 * 1024 * 1024
+"""How much payload is kept. No process can go on from what another had in memory, so a long run may forget its start."""
 
-    def __init__(self) -> None:
+
+class MemoryJournal:
+    """Append-only batches; of those that are too many the oldest are forgotten, and reading them is refused.
+
+    Units: max_bytes of payload
+    """
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._batches: list[JournalBatch] = []
         self._head = GENESIS
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._tail = GENESIS
 
     async def append(self, first_sequence: int, last_sequence: int, payload: bytes) -> None:
         """Keep a batch behind the last one."""
@@ -41,7 +51,11 @@ class MemoryJournal:
     async def read(self, after_sequence: int = 0) -> AsyncIterator[Sequence[JournalBatch]]:
         """Yield the batches after a sequence, oldest first, some at a time."""
         index, head = 0, GENESIS
-        if after_sequence:
+        if after_sequence < self._tail.sequence:
+            raise DamagedJournal(f"the journal {_NAME} has forgotten its commands up to {self._tail.sequence}")
+        if after_sequence == self._tail.sequence:
+            head = self._tail
+        elif after_sequence:
             index = bisect_right(self._batches, after_sequence, key=attrgetter("first_sequence"))
             head = Head(self._batches[index - 1].last_sequence, self._batches[index - 1].hash) if index else GENESIS
             if head.sequence != after_sequence:
@@ -61,6 +75,16 @@ class MemoryJournal:
         batch = next_batch(self._head, first_sequence, last_sequence, payload)
         self._batches.append(batch)
         self._head = Head(batch.last_sequence, batch.hash)
+        self._bytes += len(payload)
+        if self._bytes > self._max_bytes:
+            self._forget_half()
+
+    def _forget_half(self) -> None:
+        kept = len(self._batches) // 2
+        for batch in self._batches[:kept]:
+            self._bytes -= len(batch.payload)
+            self._tail = Head(batch.last_sequence, batch.hash)
+        del self._batches[:kept]
 
 
 class MemoryKernelSnapshots:

@@ -3,12 +3,15 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from fauxchange.data.memory.cache import MemoryCache, MemoryKeyspace
 from fauxchange.data.memory.exchange import MemoryExchange
+from fauxchange.data.memory.journal import MemoryJournal
 from fauxchange.data.memory.tables import MemoryTable
 from fauxchange.data.ports import FillQuery, LedgerQuery, OrderQuery, Projection
 from fauxchange.data.queries import MAX_INT64, MIN_INT64, Span
+from fauxchange.domain.errors import DamagedJournal
 from fauxchange.domain.orders import FillRecord, LedgerEntry, OrderRecord
 
 NEW, FILLED = 0, 2
@@ -136,3 +139,17 @@ async def test_order_that_finishes_is_forgotten_in_its_turn_and_only_once() -> N
 
     assert [found.order_id for found in both.items] == [2, 1]
     assert [found.order_id for found in (await exchange.orders(OrderQuery())).items] == [3, 2]
+
+
+async def test_a_journal_that_grows_forgets_its_oldest_batches_and_says_so() -> None:
+    journal = MemoryJournal(max_bytes=1_000)
+    for sequence in range(1, 101):
+        await journal.append(sequence, sequence, bytes(100))
+
+    kept = [batch.first_sequence async for batches in journal.read(95) for batch in batches]
+    with pytest.raises(DamagedJournal, match="has forgotten"):
+        _ = [batches async for batches in journal.read()]
+
+    assert kept == [96, 97, 98, 99, 100]
+    assert await journal.last_sequence() == 100
+    assert len(journal._batches) <= 11

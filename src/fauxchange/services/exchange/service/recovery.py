@@ -76,6 +76,12 @@ async def recover(
             f"the journal ends with command {end}, but command {position} had been carried out: the end of the "
             "journal is lost; restore it from a copy, or start with an empty data folder"
         )
+    newest = await snapshots.newest()
+    if newest is not None and newest.sequence > end:
+        raise DamagedJournal(
+            f"the journal ends with command {end}, but there is a snapshot after command {newest.sequence}: the end of "
+            "the journal is lost; restore it from a copy, or start with an empty data folder"
+        )
     begun, state = await load_newest(snapshots, position, compiler)
     venue.engine = Engine(state=state, compiler=compiler)
     if position:
