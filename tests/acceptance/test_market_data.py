@@ -38,7 +38,9 @@ async def test_all_services_start_respond_to_health_checks_and_shut_down_gracefu
         assert {answer.status_code for answer in (*answers.values(), *heads.values())} == {200}
         report = answers["health"].json()
         assert report["status"] == "ok"
-        assert {name: service["status"] for name, service in report["services"].items()} == {"market-data": "ok"}
+        statuses = {name: service["status"] for name, service in report["services"].items()}
+        assert statuses == {"market-data": "ok", "exchange": "ok"}
+        assert {"sequencer", "journal", "read-models"} <= report["services"]["exchange"]["dependencies"].keys()
         states = report["services"]["market-data"]["dependencies"]
         assert {"sqlite", "history", "audit-trail", "registry", "feed-simulator"} <= states.keys()
         assert checked.status == health_pb2.HealthCheckResponse.SERVING

@@ -101,6 +101,7 @@ def pasted(tour: Tour, containing: str) -> str:
 def test_every_block_of_the_tour_is_tested() -> None:
     marks = ("snapshots/BTC-USD", "fauxchange prices", "websockets", "ReflectedService", "scenario start")
     marks += ("scenario watch", "history?order=asc", "--replay", "for seed in", "/metrics")
+    marks += ("order buy", "fauxchange book", "Client.from_ready")
 
     tested = [block(mark).start() for mark in marks]
 
@@ -129,6 +130,23 @@ def test_prices_are_shown_in_the_terminal(tour: Tour) -> None:
     shown = pasted(tour, "fauxchange prices")
 
     assert re.search(r"BTC/USD +\d+\.\d\d +\d+\.\d\d", shown)
+
+
+def test_orders_are_placed_shown_and_canceled(tour: Tour) -> None:
+    printed = pasted(tour, "order buy")
+
+    assert "FILLED" in printed
+    assert "my-first" in printed
+    assert "CANCELED" in printed
+    assert "fee" in printed
+
+
+def test_the_book_is_shown_in_the_terminal(tour: Tour) -> None:
+    assert re.search(r"\d\.\d{5} +\d+\.\d\d +\d+\.\d\d +\d+\.\d{5}", pasted(tour, "fauxchange book"))
+
+
+def test_the_python_client_trades(tour: Tour) -> None:
+    assert pasted(tour, "Client.from_ready").startswith("FILLED")
 
 
 def test_websocket_streams_a_snapshot_and_then_prices(tour: Tour) -> None:

@@ -88,9 +88,11 @@ async def test_ready_json_names_the_addresses_for_its_user_alone(tmp_path: Path)
         mode = path.stat().st_mode & 0o777
 
     assert mode == 0o600
-    assert document.keys() == {"http", "grpc", "audit", "audit_key", "pid"}
+    assert document.keys() == {"http", "grpc", "audit", "audit_key", "admin_key", "demo", "pid"}
+    assert document["demo"].keys() == {"account_id", "api_key", "api_secret"}
     assert document["pid"] == process.pid
-    assert document["audit_key"] not in process.log
+    for secret in (document["audit_key"], document["admin_key"], document["demo"]["api_secret"]):
+        assert secret not in process.log
 
 
 def test_a_port_that_is_taken_is_refused_with_what_to_change(tmp_path: Path) -> None:

@@ -233,8 +233,9 @@ class Process:
             grpc_server,
             *([audit] if audit is not None else []),
             *registrations,
-            *driver,
             _Announcement(self, http, grpc_server, audit),
+            # Virtual time begins when everybody can be reached.
+            *driver,
         ]
 
     async def _go_on_in_time(self, data: DataAdapter) -> None:

@@ -4,7 +4,7 @@ from typing import Final
 
 from fauxchange.domain.kernels import lean_kernel
 from fauxchange.services.exchange.core.addresses import account_at, balance_at, desk_at, fees_at, instrument_at
-from fauxchange.services.exchange.core.events import new_event, tell_rejected
+from fauxchange.services.exchange.core.events import refuse, tell
 from fauxchange.services.exchange.core.layout import (
     A_STATUS,
     A_TIER,
@@ -71,7 +71,6 @@ from fauxchange.services.exchange.core.vocabulary import (
     EVENT_ACCOUNT_CHANGED,
     EVENT_ACCOUNT_CREATED,
     EVENT_ASSET_CREATED,
-    EVENT_COMMAND_REJECTED,
     EVENT_FEES_CHANGED,
     EVENT_INSTRUMENT_CHANGED,
     EVENT_INSTRUMENT_CREATED,
@@ -99,22 +98,16 @@ MAX_DECIMALS: Final = 18
 
 
 @lean_kernel
-def reject(m: Memory, reason: int) -> None:
-    """Write that a command was refused."""
-    tell_rejected(m, EVENT_COMMAND_REJECTED, reason, -1, m[C_ACCOUNT], 0)
-
-
-@lean_kernel
 def create_asset(m: Memory) -> None:
     """Give out the next asset."""
     decimals = m[C_DECIMALS]
     if not 0 <= decimals <= MAX_DECIMALS:
-        reject(m, REASON_BAD_AMOUNT)
+        refuse(m, REASON_BAD_AMOUNT, 0)
         return
     asset = m[H_ASSETS]
     m[H_ASSETS] += 1
     m[m[H_ASSET_AT] + asset] = decimals
-    event = new_event(m, EVENT_ASSET_CREATED, REASON_NONE, -1, -1)
+    event = tell(m, EVENT_ASSET_CREATED, -1, -1)
     m[event + E_ASSET] = asset
 
 
@@ -122,12 +115,12 @@ def create_asset(m: Memory) -> None:
 def create_account(m: Memory) -> None:
     """Give out the next account."""
     if not 0 <= m[C_TIER] < MAX_TIERS:
-        reject(m, REASON_BAD_COMBINATION)
+        refuse(m, REASON_BAD_COMBINATION, 0)
         return
     account = m[H_ACCOUNTS]
     m[H_ACCOUNTS] += 1
     m[account_at(m, account) + A_TIER] = m[C_TIER]
-    new_event(m, EVENT_ACCOUNT_CREATED, REASON_NONE, -1, account)
+    tell(m, EVENT_ACCOUNT_CREATED, -1, account)
 
 
 @lean_kernel
@@ -149,18 +142,18 @@ def set_account_status(m: Memory) -> None:
     account = m[C_ACCOUNT]
     status = m[C_STATUS]
     if not 0 <= account < m[H_ACCOUNTS]:
-        reject(m, REASON_UNKNOWN_ACCOUNT)
+        refuse(m, REASON_UNKNOWN_ACCOUNT, 0)
         return
     record = account_at(m, account)
     if not ACCOUNT_ACTIVE <= status <= ACCOUNT_CLOSED:
-        reject(m, REASON_BAD_COMBINATION)
+        refuse(m, REASON_BAD_COMBINATION, 0)
     elif m[record + A_STATUS] == ACCOUNT_CLOSED:
-        reject(m, REASON_ACCOUNT_CLOSED)
+        refuse(m, REASON_ACCOUNT_CLOSED, 0)
     elif status == ACCOUNT_CLOSED and not is_empty(m, account):
-        reject(m, REASON_ACCOUNT_NOT_EMPTY)
+        refuse(m, REASON_ACCOUNT_NOT_EMPTY, 0)
     else:
         m[record + A_STATUS] = status
-        new_event(m, EVENT_ACCOUNT_CHANGED, REASON_NONE, -1, account)
+        tell(m, EVENT_ACCOUNT_CHANGED, -1, account)
 
 
 @lean_kernel
@@ -171,13 +164,13 @@ def set_tier_fees(m: Memory) -> None:
     maker = m[C_MAKER_FEE_RATE]
     taker = m[C_TAKER_FEE_RATE]
     if not -1 <= number < m[H_INSTRUMENTS]:
-        reject(m, REASON_UNKNOWN_INSTRUMENT)
+        refuse(m, REASON_UNKNOWN_INSTRUMENT, 0)
         return
     if not 0 <= tier < MAX_TIERS:
-        reject(m, REASON_BAD_COMBINATION)
+        refuse(m, REASON_BAD_COMBINATION, 0)
         return
     if not 0 <= maker <= MAX_FEE_RATE or not 0 <= taker <= MAX_FEE_RATE:
-        reject(m, REASON_BAD_AMOUNT)
+        refuse(m, REASON_BAD_AMOUNT, 0)
         return
     first, last = number, number
     if number == -1:
@@ -186,7 +179,7 @@ def set_tier_fees(m: Memory) -> None:
         fees = fees_at(m, each, tier)
         m[fees + F_MAKER] = maker
         m[fees + F_TAKER] = taker
-    new_event(m, EVENT_FEES_CHANGED, REASON_NONE, number, -1)
+    tell(m, EVENT_FEES_CHANGED, number, -1)
 
 
 @lean_kernel
@@ -229,16 +222,16 @@ def create_instrument(m: Memory) -> None:
     base = m[C_BASE_ASSET]
     quote = m[C_QUOTE_ASSET]
     if not 0 <= base < m[H_ASSETS] or not 0 <= quote < m[H_ASSETS]:
-        reject(m, REASON_UNKNOWN_ASSET)
+        refuse(m, REASON_UNKNOWN_ASSET, 0)
         return
     if base == quote or not 0 <= m[C_UNFUNDED] <= 1:
-        reject(m, REASON_BAD_COMBINATION)
+        refuse(m, REASON_BAD_COMBINATION, 0)
         return
     if m[C_TICK_VALUE] <= 0 or m[C_LOT_VALUE] <= 0 or not limits_fit(m):
-        reject(m, REASON_BAD_AMOUNT)
+        refuse(m, REASON_BAD_AMOUNT, 0)
         return
     if has_pair(m, base, quote):
-        reject(m, REASON_DUPLICATE)
+        refuse(m, REASON_DUPLICATE, 0)
         return
     number = m[H_INSTRUMENTS]
     m[H_INSTRUMENTS] += 1
@@ -252,7 +245,7 @@ def create_instrument(m: Memory) -> None:
     for tier in range(MAX_TIERS):
         m[fees_at(m, number, tier) + F_MAKER] = m[fees_at(m, -1, tier) + F_MAKER]
         m[fees_at(m, number, tier) + F_TAKER] = m[fees_at(m, -1, tier) + F_TAKER]
-    new_event(m, EVENT_INSTRUMENT_CREATED, REASON_NONE, number, -1)
+    tell(m, EVENT_INSTRUMENT_CREATED, number, -1)
 
 
 @lean_kernel
@@ -261,25 +254,25 @@ def change_instrument(m: Memory) -> None:
     number = m[C_INSTRUMENT]
     kind = m[C_KIND]
     if not 0 <= number < m[H_INSTRUMENTS]:
-        reject(m, REASON_UNKNOWN_INSTRUMENT)
+        refuse(m, REASON_UNKNOWN_INSTRUMENT, 0)
         return
     instrument = instrument_at(m, number)
     if kind == COMMAND_SET_INSTRUMENT_STATUS:
         if not INSTRUMENT_OPEN <= m[C_STATUS] <= INSTRUMENT_CANCEL_ONLY:
-            reject(m, REASON_BAD_COMBINATION)
+            refuse(m, REASON_BAD_COMBINATION, 0)
             return
         m[instrument + I_STATUS] = m[C_STATUS]
     elif kind == COMMAND_SET_REFERENCE_PRICE:
         if not 0 <= m[C_PRICE_TICKS] <= MAX_PRICE_TICKS:
-            reject(m, REASON_BAD_PRICE)
+            refuse(m, REASON_BAD_PRICE, 0)
             return
         m[instrument + I_REFERENCE] = m[C_PRICE_TICKS]
     else:
         if not limits_fit(m):
-            reject(m, REASON_BAD_AMOUNT)
+            refuse(m, REASON_BAD_AMOUNT, 0)
             return
         write_limits(m, instrument)
-    new_event(m, EVENT_INSTRUMENT_CHANGED, REASON_NONE, number, -1)
+    tell(m, EVENT_INSTRUMENT_CHANGED, number, -1)
 
 
 @lean_kernel
@@ -290,10 +283,10 @@ def transfer(m: Memory) -> None:
     amount = m[C_AMOUNT]
     deposits = m[C_KIND] == COMMAND_DEPOSIT
     if not 0 <= account < m[H_ACCOUNTS]:
-        reject(m, REASON_UNKNOWN_ACCOUNT)
+        refuse(m, REASON_UNKNOWN_ACCOUNT, 0)
         return
     if not 0 <= asset < m[H_ASSETS]:
-        reject(m, REASON_UNKNOWN_ASSET)
+        refuse(m, REASON_UNKNOWN_ASSET, 0)
         return
     status = m[account_at(m, account) + A_STATUS]
     in_transit = m[balance_at(m, TRANSIT_ACCOUNT, asset) + B_FREE]
@@ -310,7 +303,7 @@ def transfer(m: Memory) -> None:
         # All accounts together have what transit owes, so that this is the only sum that can grow too large.
         reason = REASON_OVERFLOW
     if reason != REASON_NONE:
-        reject(m, reason)
+        refuse(m, reason, 0)
     elif deposits:
         post(m, TRANSIT_ACCOUNT, asset, -amount, 0, CAUSE_DEPOSIT, 0)
         post(m, account, asset, amount, 0, CAUSE_DEPOSIT, 0)

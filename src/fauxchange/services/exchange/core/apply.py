@@ -16,6 +16,7 @@ from fauxchange.services.exchange.core.admin import (
     set_tier_fees,
     transfer,
 )
+from fauxchange.services.exchange.core.events import refuse
 from fauxchange.services.exchange.core.layout import (
     AHEAD,
     C_ACCOUNT,
@@ -65,7 +66,7 @@ from fauxchange.services.exchange.core.lookahead import look_ahead
 from fauxchange.services.exchange.core.matching import match
 from fauxchange.services.exchange.core.orders import finish
 from fauxchange.services.exchange.core.stops import trigger_next
-from fauxchange.services.exchange.core.trading import cancel, cancel_replace, change, place, refuse
+from fauxchange.services.exchange.core.trading import cancel, cancel_replace, change, place
 from fauxchange.services.exchange.core.vocabulary import (
     COMMAND_AMEND,
     COMMAND_CANCEL,

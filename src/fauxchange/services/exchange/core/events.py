@@ -1,8 +1,11 @@
 """Write events: each function writes one row behind those that are there, and numbers it."""
 
+from typing import Final
+
 from fauxchange.domain.kernels import lean_kernel
 from fauxchange.services.exchange.core.layout import (
     ADDRESS,
+    C_ACCOUNT,
     E_ACCOUNT,
     E_ASSET,
     E_CAUSE,
@@ -51,24 +54,30 @@ from fauxchange.services.exchange.core.layout import (
 from fauxchange.services.exchange.core.vocabulary import (
     EVENT_BALANCE,
     EVENT_BOOK,
+    EVENT_COMMAND_REJECTED,
     EVENT_TRADE,
+    NO_INSTRUMENT,
     ORDER_FILLED,
     ORDER_NEW,
     ORDER_PARTIALLY_FILLED,
 )
 
+NO_ACCOUNT: Final = -1
+
 
 @lean_kernel
-def new_event(m: Memory, kind: int, reason: int, instrument: int, account: int) -> int:
-    """Begin an event; return the address of its row. What comes behind the account is 0."""
+def new_event(m: Memory, instrument: int, account: int) -> int:
+    """Begin an event; return the address of its row. The rest of it is 0, but for the kind, which the caller writes.
+
+    A constant among the arguments would have it compiled once for each.
+    """
     at = (m[H_EVENT_AT] + m[H_WRITTEN] * EVENT_WIDTH) & ADDRESS
     m[H_WRITTEN] += 1
     m[H_EVENT_SEQUENCE] += 1
     m[at + E_EVENT_SEQUENCE] = m[H_EVENT_SEQUENCE]
     m[at + E_SEQUENCE] = m[H_SEQUENCE]
     m[at + E_TS_NS] = m[H_TS_NS]
-    m[at + E_KIND] = kind
-    m[at + E_REASON] = reason
+    m[at + E_REASON] = 0
     m[at + E_INSTRUMENT] = instrument
     m[at + E_ACCOUNT] = account
     for column in range(E_ORDER_ID, EVENT_WIDTH):
@@ -77,16 +86,28 @@ def new_event(m: Memory, kind: int, reason: int, instrument: int, account: int) 
 
 
 @lean_kernel
-def tell_rejected(m: Memory, kind: int, reason: int, instrument: int, account: int, order_id: int) -> None:
-    """Write that a command was refused."""
-    at = new_event(m, kind, reason, instrument, account)
+def tell(m: Memory, kind: int, instrument: int, account: int) -> int:
+    """Write that an instrument, an account or all of them changed; return the address of the row."""
+    at = new_event(m, instrument, account)
+    m[at + E_KIND] = kind
+    return at
+
+
+@lean_kernel
+def refuse(m: Memory, reason: int, order_id: int) -> None:
+    """Write that the command under way was refused."""
+    at = new_event(m, NO_INSTRUMENT, m[C_ACCOUNT])
+    m[at + E_KIND] = EVENT_COMMAND_REJECTED
+    m[at + E_REASON] = reason
     m[at + E_ORDER_ID] = order_id
 
 
 @lean_kernel
 def tell_order(m: Memory, kind: int, reason: int, order: int, status: int) -> int:
     """Write what happened to an order; return the address of the row."""
-    at = new_event(m, kind, reason, m[order + O_INSTRUMENT], m[order + O_ACCOUNT])
+    at = new_event(m, m[order + O_INSTRUMENT], m[order + O_ACCOUNT])
+    m[at + E_KIND] = kind
+    m[at + E_REASON] = reason
     lots = m[order + O_LOTS]
     leaves = m[order + O_LEAVES]
     m[at + E_ORDER_ID] = m[order + O_ID]
@@ -147,7 +168,8 @@ def tell_balance(m: Memory, account: int, asset: int, delta_free: int, delta_hel
     if order != 0:
         instrument = m[order + O_INSTRUMENT]
         order_id = m[order + O_ID]
-    at = new_event(m, EVENT_BALANCE, 0, instrument, account)
+    at = new_event(m, instrument, account)
+    m[at + E_KIND] = EVENT_BALANCE
     m[at + E_ORDER_ID] = order_id
     m[at + E_ASSET] = asset
     m[at + E_DELTA_FREE] = delta_free
@@ -160,7 +182,8 @@ def tell_price(m: Memory, instrument: int, side: int, price: int, shown: int) ->
     """Write what a price of the book shows now, if the state is told to."""
     if m[H_FLAGS] & FLAG_BOOK_EVENTS == 0:
         return
-    at = new_event(m, EVENT_BOOK, 0, instrument, -1)
+    at = new_event(m, instrument, NO_ACCOUNT)
+    m[at + E_KIND] = EVENT_BOOK
     m[at + E_SIDE] = side
     m[at + E_PRICE_TICKS] = price
     m[at + E_LOTS] = shown

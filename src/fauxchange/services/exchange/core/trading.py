@@ -6,11 +6,11 @@ from fauxchange.services.exchange.core.arithmetic import TOO_LARGE
 from fauxchange.services.exchange.core.book import leave, put_back
 from fauxchange.services.exchange.core.events import (
     new_event,
+    refuse,
     standing,
     tell_level,
     tell_order,
     tell_price,
-    tell_rejected,
 )
 from fauxchange.services.exchange.core.layout import (
     B_FREE,
@@ -30,11 +30,13 @@ from fauxchange.services.exchange.core.layout import (
     C_SIDE,
     C_STOP_TICKS,
     C_TIME_IN_FORCE,
+    E_KIND,
     E_LEAVES_LOTS,
     E_LOTS,
     E_ORDER_ID,
     E_ORDER_STATUS,
     E_PRICE_TICKS,
+    E_REASON,
     E_REPLACED_ORDER_ID,
     E_SIDE,
     H_ACCOUNTS,
@@ -83,7 +85,6 @@ from fauxchange.services.exchange.core.stops import is_stop, wait_or_enter
 from fauxchange.services.exchange.core.vocabulary import (
     COMMAND_AMEND,
     COMMAND_REPLACE_IN_PLACE,
-    EVENT_COMMAND_REJECTED,
     EVENT_ORDER_ACCEPTED,
     EVENT_ORDER_AMENDED,
     EVENT_ORDER_CANCELED,
@@ -106,12 +107,6 @@ from fauxchange.services.exchange.core.vocabulary import (
     REASON_UNKNOWN_ACCOUNT,
     SIDE_BUY,
 )
-
-
-@lean_kernel
-def refuse(m: Memory, reason: int, order_id: int) -> None:
-    """Write that a command was refused."""
-    tell_rejected(m, EVENT_COMMAND_REJECTED, reason, -1, m[C_ACCOUNT], order_id)
 
 
 @lean_kernel
@@ -219,7 +214,9 @@ def admit(m: Memory, quote_left: int, rate: int) -> int:
 @lean_kernel
 def reject_order(m: Memory, reason: int) -> None:
     """Write that a new order was refused, as it was asked for; an account that exists spends an order id on it."""
-    event = new_event(m, EVENT_ORDER_REJECTED, reason, m[C_INSTRUMENT], m[C_ACCOUNT])
+    event = new_event(m, m[C_INSTRUMENT], m[C_ACCOUNT])
+    m[event + E_KIND] = EVENT_ORDER_REJECTED
+    m[event + E_REASON] = reason
     if reason != REASON_UNKNOWN_ACCOUNT:
         m[event + E_ORDER_ID] = m[H_LAST_ORDER_ID]
     m[event + E_SIDE] = m[C_SIDE]
