@@ -21,6 +21,8 @@ README = Path(__file__).parents[2] / "README.md"
 BLOCK = re.compile(r"<!-- tour(?P<endless>: until Ctrl-C)? -->\n```bash\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
 LET_RUN_S = 3
 """How long what ends with Ctrl-C only is let run."""
+LET_START_S = 12
+"""The same for a whole venue, which has to be ready by then."""
 INTERRUPTED = {124, 130}
 """The exit code of `timeout`, and that of a command that Ctrl-C ended."""
 TIMEOUT_S = 50
@@ -40,7 +42,8 @@ class Tour:
         for port, free in zip(("8090", "9090"), free_ports(2), strict=True):
             script = script.replace(port, str(free))
         shell = ["bash", "-euo", "pipefail", "-c", script]
-        command = ["timeout", "--signal=INT", "--kill-after=10", str(LET_RUN_S), *shell] if endless else shell
+        run_s = LET_START_S if "fauxchange up" in script else LET_RUN_S
+        command = ["timeout", "--signal=INT", "--kill-after=10", str(run_s), *shell] if endless else shell
         ran = subprocess.run(
             command,
             cwd=self.folder,

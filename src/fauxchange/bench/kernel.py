@@ -40,8 +40,8 @@ INSTRUMENTS: Final = 8
 FUNDS: Final = 10**15
 MIDDLE: Final = 100_000
 FIRST_ACCOUNT: Final = TRANSIT_ACCOUNT + 1
-BLOCK: Final = 256
-"""As many commands as a sequencer may hand on at once."""
+BLOCK: Final = 1_024
+"""As many commands as arrive in a fraction of a millisecond at the rate that is measured."""
 AIMED: Final = 4_096
 """As many cancels and changes are aimed at what is open at the same moment; some come too late."""
 STEP_NS: Final = 1_000

@@ -79,9 +79,10 @@ class Orders:
 
 
 class Line(asyncio.Protocol):
-    """One connection; `room` is how many orders may be under way on it."""
+    """One connection; `room` is how many orders are kept under way on it, `shared` whether it could carry more."""
 
     room = 1
+    shared = True
 
     def __init__(self, orders: Orders, pump: "Pump") -> None:
         self.orders = orders
@@ -115,6 +116,8 @@ class Line(asyncio.Protocol):
 
 class RestLine(Line):
     """One order at a time over HTTP/1.1; whoever answers says how long the answer is."""
+
+    shared = False
 
     def greet(self) -> None:
         """Begin: there is nothing to say."""
@@ -427,7 +430,7 @@ class Pump:
     async def connect(self, transport: str, target: str, orders: Orders) -> None:
         """Connect, and wait until every line is ready."""
         make = LINES[transport]
-        count = self.in_flight if make.room == 1 and transport == "rest" else 1
+        count = 1 if make.shared else self.in_flight
         host, _, port = target.rpartition(":")
         self._missing = count
         for _ in range(count):
@@ -554,6 +557,12 @@ class Pump:
         return stop
 
     def _send_due(self) -> None:
+        first = self._lines[0]
+        if first.shared:
+            if self._due:
+                self._send(first, list(self._due))
+                self._due.clear()
+            return
         batches: dict[Line, list[int]] = {}
         while self._due and self._free:
             batches.setdefault(self._free.popleft(), []).append(self._due.popleft())

@@ -21,7 +21,7 @@ REFUSED = b"HTTP/1.1 422 Unprocessable Entity\r\ncontent-length: 2\r\n\r\n{}"
 UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 AUTHENTICATED = text_frame(b'{"op":"auth","id":null,"ok":true}')
 HEARTBEAT = text_frame(b'{"channel":"heartbeat"}')
-SETTINGS = b"\0\0\6\4\0\0\0\0\0" + b"\0\4" + (100).to_bytes(4, "big")
+SETTINGS = b"\0\0\6\4\0\0\0\0\0" + b"\0\4" + (50).to_bytes(4, "big")
 PING = b"\0\0\x08\6\0\0\0\0\0" + b"12345678"
 
 
