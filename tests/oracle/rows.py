@@ -23,7 +23,7 @@ FIELDS = {
     "SET_LIMITS": ("instrument", *_LIMITS),
     "DEPOSIT": ("account", "asset", "amount"),
     "WITHDRAW": ("account", "asset", "amount"),
-    "PLACE": _NEW,
+    "PLACE": (*_NEW, "refused"),
     "CANCEL": ("account", "order_id"),
     "CANCEL_ALL": ("account", "instrument"),
     "AMEND": _CHANGE,

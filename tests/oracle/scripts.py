@@ -33,6 +33,7 @@ PLAIN = {
     "display_lots": 0,
     "quote_amount": 0,
     "expires_ns": 0,
+    "refused": 0,
     "asset": 0,
     "amount": 0,
     "tier": 0,
@@ -248,7 +249,10 @@ class Script:
 
     def place(self) -> SimpleNamespace:
         """Place an order."""
-        return command("PLACE", account=self.trader(), instrument=self.instrument(), **self.new_order())
+        refused = int(self.random.random() < 0.01)
+        return command(
+            "PLACE", account=self.trader(), instrument=self.instrument(), refused=refused, **self.new_order()
+        )
 
     def cancel(self) -> SimpleNamespace:
         """Cancel an order."""

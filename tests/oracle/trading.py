@@ -59,6 +59,8 @@ class Trading(Matching):
         if replaced is not None and replaced.instrument == command.instrument:
             open_orders -= 1
         check_risk(command, account, instrument, open_orders)
+        if replaced is None and command.refused:
+            raise Refused("PRE_TRADE_REFUSED")
         order = self.order_from(command, account, instrument)
         if order.post_only:
             self.refuse_crossing_post_only(order, order.price_ticks, instrument)

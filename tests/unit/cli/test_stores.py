@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from exchange_kit import Exchange
 from typer.testing import Result
 
-from exchange_kit import Exchange
 from fauxchange.data.ports import OrderQuery
 from fauxchange.data.sqlite.adapter import SqliteDataAdapter
 from fauxchange.services.exchange.service.snapshots import SnapshotKeeper

@@ -116,6 +116,7 @@ def order(message: OrderMessage) -> pb.Order:
         fee=message.fee,
         fee_asset=message.fee_asset,
         reason=message.reason,
+        verdict=message.verdict,
         replaces=message.replaces,
         expires_at=_timestamp_or_none(message.expires_at),
         created_at=created_at,

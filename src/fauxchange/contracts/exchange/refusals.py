@@ -44,6 +44,7 @@ REFUSALS: Final[dict[int, Refusal]] = {
     209: Refusal("notional_above_max", "price times quantity is larger than the instrument's largest"),
     210: Refusal("too_many_open_orders", "the account has as many open orders in this instrument as it may have"),
     211: Refusal("account_not_empty", "an account with balances or open orders cannot be closed"),
+    212: Refusal("pre_trade_refused", "a rule that this venue was given refuses the order"),
     301: Refusal("post_only_would_trade", "a post-only order must not trade at once, and this one would"),
     302: Refusal("fok_unfilled", "the book cannot fill the whole order at once"),
     303: Refusal("ioc_rest", "what could not be filled at once was canceled"),

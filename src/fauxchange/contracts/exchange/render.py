@@ -199,6 +199,7 @@ def order_message(record: OrderRecord, listing: Listing, fills: Sequence[FillRec
         fee=amount_text(record.fee),
         fee_asset=listing.quote.name,
         reason=REFUSALS[record.reason].code if record.reason else None,
+        verdict=record.verdict,
         replaces=str(record.replaces) if record.replaces else None,
         expires_at=time_text(record.expires_ns) if record.expires_ns else None,
         created_at=created_at,

@@ -13,7 +13,7 @@ _NAME = "in memory"
 
 
 MAX_BYTES = 64 * 1024 * 1024
-"""How much payload is kept. No process can go on from what another had in memory, so a long run may forget its start."""
+"""How much payload is kept: nobody goes on from what another process had in memory, so a run may forget its start."""
 
 
 class MemoryJournal:

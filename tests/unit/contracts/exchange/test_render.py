@@ -112,6 +112,7 @@ def test_a_resting_order_says_what_it_is_and_leaves_out_what_it_is_not():
         "fee": "0.00000000",
         "fee_asset": "USD",
         "reason": None,
+        "verdict": None,
         "replaces": None,
         "expires_at": None,
         "created_at": T0,

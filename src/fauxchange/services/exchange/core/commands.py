@@ -130,8 +130,12 @@ def place(
     post_only: bool = False,
     expires_ns: int = 0,
     self_trade_prevention: int = 0,
+    refused: bool = False,
 ) -> Rows:
-    """Place an order; `amount` is the quote amount of a market order that names no lots."""
+    """Place an order; `amount` is the quote amount of a market order that names no lots.
+
+    One that is `refused` was refused by a user's own check before it came here: it is rejected where it would pass.
+    """
     return _row(
         CommandKind.PLACE,
         account=account,
@@ -147,6 +151,7 @@ def place(
         display_lots=display_lots,
         amount=amount,
         expires_ns=expires_ns,
+        refused=refused,
     )
 
 

@@ -56,6 +56,7 @@ C_EXPIRES_NS: Final = 16
 COMMAND_WIDTH: Final = 17
 
 C_ASSET: Final = 4
+C_REFUSED: Final = 5
 C_DECIMALS: Final = 5
 C_TIER: Final = 5
 C_STATUS: Final = 6
@@ -92,6 +93,7 @@ COMMAND_COLUMNS: Final = {
     "amount": C_AMOUNT,
     "expires_ns": C_EXPIRES_NS,
     "asset": C_ASSET,
+    "refused": C_REFUSED,
     "decimals": C_DECIMALS,
     "tier": C_TIER,
     "status": C_STATUS,

@@ -51,9 +51,9 @@ def look_ahead(m: Memory, c: Memory, first: int) -> None:
     at = first * COMMAND_WIDTH
     for place in range(count):
         if c[at + C_KIND] >= COMMAND_PLACE:
-            seen += see_account(m, c[at + C_ACCOUNT], c[at + C_INSTRUMENT], c[at + C_SIDE])
-            seen += m[link(m, H_INDEX_AT) + home_of(m, c[at + C_ORDER_ID])]
-            seen += m[link(m, H_INDEX_AT) + home_of(m, m[H_LAST_ORDER_ID] + place)]
+            seen ^= see_account(m, c[at + C_ACCOUNT], c[at + C_INSTRUMENT], c[at + C_SIDE])
+            seen ^= m[link(m, H_INDEX_AT) + home_of(m, c[at + C_ORDER_ID])]
+            seen ^= m[link(m, H_INDEX_AT) + home_of(m, m[H_LAST_ORDER_ID] + place)]
         at += COMMAND_WIDTH
     at = first * COMMAND_WIDTH
     for place in range(count):
@@ -61,15 +61,15 @@ def look_ahead(m: Memory, c: Memory, first: int) -> None:
         if c[at + C_KIND] >= COMMAND_CANCEL:
             order = find_order(m, c[at + C_ORDER_ID])
             m[H_AHEAD + place] = order
-            seen += m[order + O_LEVEL] + m[order + O_DESK_NEXT]
+            seen ^= m[order + O_LEVEL] ^ m[order + O_DESK_NEXT]
         elif c[at + C_KIND] == COMMAND_PLACE:
-            seen += see_level(m, c[at + C_INSTRUMENT], c[at + C_SIDE], c[at + C_PRICE_TICKS])
+            seen ^= see_level(m, c[at + C_INSTRUMENT], c[at + C_SIDE], c[at + C_PRICE_TICKS])
         at += COMMAND_WIDTH
     for place in range(count):
         order = link(m, H_AHEAD + place)
         if order != 0:
-            seen += see_neighbours(m, order)
-    # Without a use of it, a compiler would leave out the reading.
+            seen ^= see_neighbours(m, order)
+    # Without a use of it, a compiler would leave out the reading. (Bits are mixed, because a sum could overflow.)
     m[H_SEEN] = seen
 
 
@@ -81,8 +81,8 @@ def see_account(m: Memory, account: int, number: int, side: int) -> int:
     asset = m[held_asset(instrument_at(m, number), side)]
     return (
         m[account_at(m, account) + A_TIER]
-        + m[desk_at(m, account, number) + D_COUNT]
-        + m[balance_at(m, account, asset) + B_FREE]
+        ^ m[desk_at(m, account, number) + D_COUNT]
+        ^ m[balance_at(m, account, asset) + B_FREE]
     )
 
 
@@ -103,10 +103,10 @@ def see_neighbours(m: Memory, order: int) -> int:
     asset = m[held_asset(instrument_at(m, number), m[order + O_SIDE])]
     return (
         m[link(m, order + O_LEVEL)]
-        + m[link(m, order + O_PREV) + O_NEXT]
-        + m[link(m, order + O_NEXT) + O_PREV]
-        + m[link(m, order + O_DESK_PREV) + O_DESK_NEXT]
-        + m[link(m, order + O_DESK_NEXT) + O_DESK_PREV]
-        + m[desk_at(m, account, number) + D_HEAD]
-        + m[balance_at(m, account, asset) + B_FREE]
+        ^ m[link(m, order + O_PREV) + O_NEXT]
+        ^ m[link(m, order + O_NEXT) + O_PREV]
+        ^ m[link(m, order + O_DESK_PREV) + O_DESK_NEXT]
+        ^ m[link(m, order + O_DESK_NEXT) + O_DESK_PREV]
+        ^ m[desk_at(m, account, number) + D_HEAD]
+        ^ m[balance_at(m, account, asset) + B_FREE]
     )

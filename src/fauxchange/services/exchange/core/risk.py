@@ -11,10 +11,12 @@ from fauxchange.services.exchange.core.layout import (
     C_DISPLAY_LOTS,
     C_EXPIRES_NS,
     C_INSTRUMENT,
+    C_KIND,
     C_ORDER_LOTS,
     C_ORDER_TYPE,
     C_POST_ONLY,
     C_PRICE_TICKS,
+    C_REFUSED,
     C_SELF_TRADE_PREVENTION,
     C_SIDE,
     C_STOP_TICKS,
@@ -41,6 +43,7 @@ from fauxchange.services.exchange.core.vocabulary import (
     ACCOUNT_CLOSED,
     ACCOUNT_SUSPENDED,
     BAND_UNIT,
+    COMMAND_PLACE,
     INSTRUMENT_CANCEL_ONLY,
     INSTRUMENT_HALTED,
     MAX_LOTS,
@@ -64,6 +67,7 @@ from fauxchange.services.exchange.core.vocabulary import (
     REASON_NONE,
     REASON_NOTIONAL_ABOVE_MAX,
     REASON_NOTIONAL_BELOW_MIN,
+    REASON_PRE_TRADE_REFUSED,
     REASON_PRICE_OUTSIDE_BAND,
     REASON_TOO_MANY_OPEN_ORDERS,
     REASON_UNKNOWN_ACCOUNT,
@@ -246,4 +250,6 @@ def check_new_order(m: Memory, old: int) -> int:
         reason = check_limits(m, instrument, m[C_PRICE_TICKS], m[C_ORDER_LOTS], m[C_AMOUNT])
         if reason == REASON_NONE:
             reason = check_count(m, m[C_ACCOUNT], number, old)
+    if reason == REASON_NONE and m[C_KIND] == COMMAND_PLACE and m[C_REFUSED] != 0:
+        return REASON_PRE_TRADE_REFUSED
     return reason

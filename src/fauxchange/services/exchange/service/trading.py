@@ -9,9 +9,10 @@ from fauxchange.data.ports import OrderQuery
 from fauxchange.domain.errors import Conflict, FauxchangeError, InvariantViolation, NotFound, Rejected
 from fauxchange.domain.orders import OPEN_STATUSES, FillRecord, OrderRecord
 from fauxchange.services.exchange.core.commands import cancel_all
-from fauxchange.services.exchange.core.layout import C_KIND, C_ORDER_ID, E_KIND, E_ORDER_ID
+from fauxchange.services.exchange.core.layout import C_KIND, C_ORDER_ID, C_REFUSED, E_KIND, E_ORDER_ID
 from fauxchange.services.exchange.core.vocabulary import (
     COMMAND_CANCEL_REPLACE,
+    COMMAND_PLACE,
     EVENT_ORDER_CANCELED,
     RejectReason,
 )
@@ -306,8 +307,11 @@ async def _outcome_of(submit: Callable[[Done], None]) -> Placement:
 
 
 def _refuse_row(row: list[int]) -> None:
-    """Mark a row as refused by a user's own check: the kernel rejects it, and nothing else happens."""
-    raise NotImplementedError
+    """Mark a row as refused by a user's own check: the kernel rejects it.
+
+    A cancel-replace that is refused is a new order that is: the old one stays as it is.
+    """
+    row[C_KIND], row[C_REFUSED] = COMMAND_PLACE, 1
 
 
 def _unknown_order(ref: str) -> NotFound:

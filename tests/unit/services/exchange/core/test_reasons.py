@@ -76,6 +76,7 @@ FAULTS: dict[RejectReason, dict[str, int]] = {
     RejectReason.NOTIONAL_BELOW_MIN: {"order_lots": 3},
     RejectReason.NOTIONAL_ABOVE_MAX: {"order_lots": 45},
     RejectReason.TOO_MANY_OPEN_ORDERS: {"account": BUSY},
+    RejectReason.PRE_TRADE_REFUSED: {"refused": 1},
     RejectReason.POST_ONLY_WOULD_TRADE: {"post_only": 1, "price_ticks": 100},
     RejectReason.OVERFLOW: {"instrument": FREE, "price_ticks": 2**48 - 1, "order_lots": 2**62 - 1},
     RejectReason.INSUFFICIENT_FUNDS: {"account": POOR},
