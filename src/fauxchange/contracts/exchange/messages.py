@@ -162,7 +162,7 @@ class OrderMessage(msgspec.Struct, kw_only=True):
     fee: DecimalText
     fee_asset: str
     reason: str | None
-    verdict: str | None
+    verdict: str | None = None
     replaces: str | None
     expires_at: TimeText | None
     created_at: TimeText
