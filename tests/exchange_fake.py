@@ -29,6 +29,7 @@ ORDER: dict[str, Any] = {
     "fee": "1.20",
     "fee_asset": "USD",
     "reason": None,
+    "verdict": None,
     "replaces": None,
     "expires_at": None,
     "created_at": TIME,

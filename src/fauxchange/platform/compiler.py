@@ -35,6 +35,10 @@ from fauxchange.platform.logging import get_logger
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+LEAN_OPTIONS = {"_nrt": False, "forceinline": True}
+"""Without Numba's runtime there is nothing that could count references, nor allocate. Calls between lean kernels are
+inlined whatever LLVM makes of their size: they cost more than the memory that the copies take."""
+
 _log = get_logger(__name__)
 
 _compiled: dict[types.FunctionType, Any] = {}
@@ -75,7 +79,7 @@ def cache_folder(function: Function) -> Path | None:
     except RuntimeError:
         return None
     digest = hashlib.sha256()
-    facts = (numba.__version__, np.__version__, platform.python_version(), _cpu())
+    facts = (numba.__version__, np.__version__, platform.python_version(), _cpu(), str(LEAN_OPTIONS))
     for fact in (*facts, *_ingredients(cast("types.FunctionType", function))):
         digest.update(fact.encode() + b"\0")
     return base / "fauxchange" / "numba" / digest.hexdigest()[:24]
@@ -143,8 +147,7 @@ def _compile(function: types.FunctionType) -> Any:
 
 def _decorated(clone: types.FunctionType, folder: Path | None, *, lean: bool) -> Any:
     numba = _numba()
-    # Without Numba's runtime there is nothing that could count references, nor allocate.
-    options = {"_nrt": False} if lean else {}
+    options = LEAN_OPTIONS if lean else {}
     if folder is None:
         return numba.njit(**options)(clone)
     earlier = numba.config.CACHE_DIR
