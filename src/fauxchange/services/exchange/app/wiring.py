@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import grpc
-import numpy as np
 import structlog
 from litestar.types import ControllerRouterHandler
 
@@ -25,8 +24,17 @@ from fauxchange.platform.streams.endpoint import Heartbeat, StreamMetrics
 from fauxchange.platform.streams.hub import Hub
 from fauxchange.platform.streams.websocket import StreamEndpoint
 from fauxchange.services.exchange.app.config import ExchangeConfig
-from fauxchange.services.exchange.core.engine import Engine, interpreted
-from fauxchange.services.exchange.core.layout import COMMAND, Rows, words
+from fauxchange.services.exchange.core.commands import create_account
+from fauxchange.services.exchange.core.engine import (
+    Engine,
+    dump_state,
+    interpreted,
+    load_state,
+    new_state,
+    stamp,
+)
+from fauxchange.services.exchange.core.layout import Rows, words
+from fauxchange.services.exchange.core.memory import Rooms
 from fauxchange.services.exchange.core.vocabulary import HOUSE_ACCOUNT
 from fauxchange.services.exchange.ports import MarketPrices
 from fauxchange.services.exchange.rest import exchange_audit_routes, exchange_routes
@@ -233,8 +241,13 @@ class Exchange:
             await self._snapshots.make()
 
     def _warm_up(self) -> None:
-        """Compile the kernel, or load what was compiled, before anything waits for it."""
-        Engine(compiler=self._compiler).run(np.zeros(0, dtype=COMMAND))
+        """Compile the kernel, or load what was compiled, before anything waits for it.
+
+        Growing and loading a state are kernels too, which must not be compiled in the middle of trading.
+        """
+        engine = Engine(state=new_state(rooms=Rooms(accounts=4)), compiler=self._compiler)
+        engine.run(stamp([create_account() for _ in range(8)], first_sequence=1, ts_ns=0))
+        load_state(dump_state(engine.state), compiler=self._compiler)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         return self._supervisor.supervise(coroutine, name)
