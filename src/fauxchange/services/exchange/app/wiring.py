@@ -125,10 +125,9 @@ class Exchange:
         self.house = HouseLiquidity(self._submit_for_house, prices=prices, clock=clock, config=config, metrics=metrics)
         self._venue.house_heard = self._house_heard
         self.metrics = ExchangeMetrics(metrics)
-        # A process before this one may have accepted what was stamped ahead of its clock: nothing of that is accepted.
-        not_before_ns = wall_ns() + AHEAD_MS * NS_PER_MS
+        self._begun_ns = wall_ns()
         self.access = Access(
-            self._venue.registry, secrets, admin_key=admin_key, wall_ns=wall_ns, not_before_ns=not_before_ns
+            self._venue.registry, secrets, admin_key=admin_key, wall_ns=wall_ns, not_before_ns=self._begun_ns
         )
         self.limits = RateLimits(clock, per_second=config.order_rate_limit, burst=config.order_rate_burst or None)
         self._heartbeat = Heartbeat(epoch=epoch, interval_s=config.limits.heartbeat_s, now_ns=clock.now_ns)
@@ -195,6 +194,8 @@ class Exchange:
             progress=self._progress,
         )
         if recovered.sequence:
+            # The process before this one may have accepted what was stamped ahead of its clock.
+            self.access.refuse_before(self._begun_ns + AHEAD_MS * NS_PER_MS)
             log.info(
                 "exchange_recovered",
                 snapshot=recovered.snapshot,

@@ -142,6 +142,10 @@ class Access:
         self._nobody = Signer(self._admin_digest)
         self.remembered = Remembered(floor_ms=-(-not_before_ns // NS_PER_MS), capacity=max_remembered)
 
+    def refuse_before(self, ts_ns: int) -> None:
+        """Refuse requests that were stamped before this, besides those that are refused already."""
+        self.remembered.floor_ms = max(self.remembered.floor_ms, -(-ts_ns // NS_PER_MS))
+
     def unlock(self, records: Iterable[KeyRecord]) -> None:
         """Decrypt the secrets of keys that may be used soon, so that a wrong key file is found at the start.
 

@@ -428,3 +428,10 @@ def test_callers_are_values() -> None:
     caller = Caller(Role.TRADER, 3, "key:fxk_alice")
 
     assert replace(caller, account=4) != caller
+
+
+def test_what_was_stamped_before_a_later_floor_is_stale(door: Door) -> None:
+    door.access.refuse_before((NOW_MS + 500) * 1_000_000)
+
+    assert door.code(signed()) == "stale_timestamp"
+    assert door.send(signed(stamp_ms=NOW_MS + 500)).account == 3
