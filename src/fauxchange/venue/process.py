@@ -8,6 +8,7 @@ import fcntl
 import gc
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -69,6 +70,10 @@ CREDENTIALS_KEY_FILE = "credentials.key"
 LOCK_FILE = "lock"
 LISTENER_SHARE = 0.4
 """Share of the time for a graceful stop that requests in flight may take on each listener."""
+
+SWITCH_INTERVAL_S = 0.000_5
+"""How long the event loop may keep the interpreter lock from a thread that waits for it: the journal's thread needs it
+twice for each commit, and at the default of 5 ms a commit beside a busy loop took up to 1.7 s."""
 
 GC_THRESHOLDS = (50_000, 20, 50)
 """Collections as seldom as suits a process that makes thousands of short-lived objects a second, none in cycles."""
@@ -410,6 +415,7 @@ def data_folder(path: Path) -> Iterator[None]:
 def run_process(plan: Plan) -> int:
     """Run a process on an event loop of its own; return the exit code."""
     process = Process(plan)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     process.before_ready.append(settle_garbage_collector)
     return uvloop.run(process.run())
 

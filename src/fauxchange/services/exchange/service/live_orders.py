@@ -4,7 +4,7 @@ import hashlib
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from fauxchange.domain.orders import CLIENT_ORDER_ID_KEPT_NS, OPEN_STATUSES, ORDER_STATUSES, FillRecord, OrderRecord
 from fauxchange.services.exchange.core.layout import C_KIND, COMMAND_WIDTH
@@ -17,15 +17,14 @@ REJECTED: Final = ORDER_STATUSES.index("REJECTED")
 MAX_FILLS_KEPT = 1_000
 
 
-class Named:
-    """What a client order id stands for: an order, or an entry on its way to become one and who waits for it."""
+class OnItsWay:
+    """An entry that is to become the order of a client order id, and who else waits for it."""
 
-    __slots__ = ("entry", "fingerprint", "order_id", "waiting")
+    __slots__ = ("entry", "fingerprint", "waiting")
 
-    def __init__(self, fingerprint: int, *, entry: Entry | None = None, order_id: int = 0) -> None:
-        self.fingerprint = fingerprint
+    def __init__(self, entry: Entry, fingerprint: int) -> None:
         self.entry = entry
-        self.order_id = order_id
+        self.fingerprint = fingerprint
         self.waiting: list[Callable[[Outcome], None]] = []
 
     def tell(self, outcome: Outcome, done: Callable[[Outcome], None]) -> None:
@@ -34,6 +33,18 @@ class Named:
         waiting, self.waiting = self.waiting, []
         for each in waiting:
             each(outcome.again())
+
+
+class Placed(NamedTuple):
+    """The order of a client order id. There are as many as orders in 24 hours; a tuple of numbers is no work for the
+    garbage collector."""
+
+    order_id: int
+    fingerprint: int
+
+
+Named = OnItsWay | Placed
+"""What a client order id stands for."""
 
 
 def fingerprint_of(row: Sequence[int]) -> int:
@@ -64,7 +75,7 @@ class LiveOrders:
         if record.status in OPEN_STATUSES:
             self.open_of.setdefault(record.account, {})[record.order_id] = record
         if record.client_order_id is not None:
-            self._named[record.account, record.client_order_id] = Named(record.fingerprint, order_id=record.order_id)
+            self._named[record.account, record.client_order_id] = Placed(record.order_id, record.fingerprint)
 
     def finish(self, record: OrderRecord) -> None:
         """Note that an order is open no more; twice is as good as once."""
@@ -103,14 +114,14 @@ class LiveOrders:
         """Return what an account's client order id stands for."""
         return self._named.get((account, client_order_id))
 
-    def reserve(self, account: int, client_order_id: str, named: Named) -> None:
+    def reserve(self, account: int, client_order_id: str, named: OnItsWay) -> None:
         """Take a client order id for an entry on its way."""
         self._named[account, client_order_id] = named
 
     def release(self, account: int, client_order_id: str, entry: Entry) -> None:
         """Give a client order id back that an entry took which came to nothing."""
         named = self._named.get((account, client_order_id))
-        if named is not None and named.entry is entry:
+        if isinstance(named, OnItsWay) and named.entry is entry:
             del self._named[account, client_order_id]
 
     def forget_names(self, now_ns: int) -> None:
@@ -119,7 +130,7 @@ class LiveOrders:
             _, account, client_order_id = self._finished.popleft()
             named = self._named.get((account, client_order_id))
             # The id may have been taken anew since, for an order that is open or finished later.
-            if named is None or named.entry is not None:
+            if not isinstance(named, Placed):
                 continue
             record = self.by_id.get(named.order_id)
             if record is None or record.status not in OPEN_STATUSES:

@@ -17,7 +17,7 @@ from fauxchange.services.exchange.core.vocabulary import (
     RejectReason,
 )
 from fauxchange.services.exchange.service.entries import Entry, Note, row_of
-from fauxchange.services.exchange.service.live_orders import Named, fingerprint_of
+from fauxchange.services.exchange.service.live_orders import OnItsWay, Placed, fingerprint_of
 from fauxchange.services.exchange.service.placing import amend_row, cancel_row, place_row
 from fauxchange.services.exchange.service.requests import Origin, Outcome, Placement
 from fauxchange.services.exchange.service.use_cases import UseCases, refused
@@ -97,7 +97,7 @@ class Trading(UseCases):
         if name is None:
             entry.done = lambda over: done(self._placed(over))
         else:
-            named = Named(fingerprint, entry=entry)
+            named = OnItsWay(entry, fingerprint)
             entry.done = lambda over: named.tell(self._placed(over), done)
             self.submit(entry)
             self.venue.orders.reserve(account, name, named)
@@ -116,7 +116,7 @@ class Trading(UseCases):
                 code="duplicate_client_order_id",
                 field="client_order_id",
             )
-        if named.entry is not None:
+        if isinstance(named, OnItsWay):
             if named.entry.failure is not None:
                 # It is not known yet whether it was stored.
                 raise named.entry.failure
@@ -219,11 +219,11 @@ class Trading(UseCases):
         named.waiting.append(placed)
         return True
 
-    def _on_its_way(self, account: int, ref: str) -> Named | None:
+    def _on_its_way(self, account: int, ref: str) -> OnItsWay | None:
         if not ref.startswith(CLIENT_PREFIX):
             return None
         named = self.venue.orders.named(account, ref.removeprefix(CLIENT_PREFIX))
-        return named if named is not None and named.entry is not None and named.entry.failure is None else None
+        return named if isinstance(named, OnItsWay) and named.entry.failure is None else None
 
     def _open_order(self, account: int, ref: str) -> OrderRecord:
         """Return an order that is open. Raises: NotFound; Rejected if it is in memory and finished."""
@@ -273,7 +273,7 @@ class Trading(UseCases):
     def _in_memory(self, account: int, ref: str) -> OrderRecord | None:
         if ref.startswith(CLIENT_PREFIX):
             named = self.venue.orders.named(account, ref.removeprefix(CLIENT_PREFIX))
-            order_id = 0 if named is None else named.order_id
+            order_id = named.order_id if isinstance(named, Placed) else 0
         else:
             order_id = parse_order_id(ref) or 0
         record = self.venue.orders.by_id.get(order_id)
