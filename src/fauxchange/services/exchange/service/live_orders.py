@@ -36,8 +36,10 @@ class OnItsWay:
 
 
 class Placed(NamedTuple):
-    """The order of a client order id. There are as many as orders in 24 hours; a tuple of numbers is no work for the
-    garbage collector."""
+    """The order of a client order id.
+
+    There are as many of these as orders in 24 hours; a tuple of numbers is no work for the garbage collector.
+    """
 
     order_id: int
     fingerprint: int
