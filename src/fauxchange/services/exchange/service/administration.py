@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fauxchange.contracts.exchange.messages import AccountRequest, KeyRequest, TransferRequest
-from fauxchange.domain.errors import Conflict, Forbidden, InvalidRequest, InvariantViolation, NotFound
+from fauxchange.domain.errors import Conflict, FauxchangeError, Forbidden, InvalidRequest, InvariantViolation, NotFound
 from fauxchange.domain.listings import Listing
 from fauxchange.domain.orders import AccountRecord, KeyRecord
 from fauxchange.services.exchange.core import commands
-from fauxchange.services.exchange.service.entries import Note, row_of
+from fauxchange.services.exchange.service.entries import Entry, Note, row_of
 from fauxchange.services.exchange.service.placing import count_steps
 from fauxchange.services.exchange.service.registry import VENUE_ACCOUNTS
 from fauxchange.services.exchange.service.requests import Origin, Transfer
@@ -39,7 +39,7 @@ class Administration(UseCases):
         known = self._known(idempotency_key, f"account|{request.name}|{request.tier}", note)
         if known is not None:
             return self.registry.account(known["account"])
-        entry = await self.carry_out(row, note)
+        entry = await self._carry_out_once(row, note)
         record: AccountRecord = entry.result
         return record
 
@@ -81,7 +81,7 @@ class Administration(UseCases):
         if known is not None:
             return Transfer(**known["transfer"])
         build = commands.deposit if kind == "deposit" else commands.withdraw
-        entry = await self.carry_out(row_of(build(account, asset.number, amount)), note)
+        entry = await self._carry_out_once(row_of(build(account, asset.number, amount)), note)
         transfer = entry.result
         if not isinstance(transfer, Transfer):
             raise InvariantViolation(f"command {entry.sequence} moved no money and was not refused")
@@ -136,6 +136,15 @@ class Administration(UseCases):
         return listing
 
     # What is common
+
+    async def _carry_out_once(self, row: list[int], note: Note) -> Entry:
+        """Carry out a command under its idempotency key, which is free again if the command was not taken."""
+        try:
+            return await self.carry_out(row, note)
+        except FauxchangeError:
+            if note.idempotency_key is not None:
+                self.venue.idempotent.under_way.discard(note.idempotency_key)
+            raise
 
     def _users_account(self, account_id: str) -> AccountRecord:
         record = self.registry.account(account_id)

@@ -5,7 +5,7 @@ import heapq
 
 import structlog
 
-from fauxchange.domain.errors import Unavailable
+from fauxchange.domain.errors import FauxchangeError, Unavailable
 from fauxchange.domain.times import NS_PER_S
 from fauxchange.platform.ports import Clock
 from fauxchange.services.exchange.core import commands
@@ -27,13 +27,16 @@ class ExpiryTimer:
         self._use_cases = use_cases
         self._clock = clock
         self._due: list[int] = []
+        self._known: set[int] = set()
         self._task: asyncio.Task[None] | None = None
         self._sleeps_until = 0
         self._running = False
 
     def expiring(self, ts_ns: int) -> None:
         """Take note that an order expires then."""
-        heapq.heappush(self._due, ts_ns)
+        if ts_ns not in self._known:
+            self._known.add(ts_ns)
+            heapq.heappush(self._due, ts_ns)
         if self._running and (self._task is None or ts_ns < self._sleeps_until):
             self._sleep()
 
@@ -62,11 +65,18 @@ class ExpiryTimer:
         await self._clock.sleep_until(ts_ns, priority=EXPIRY_PRIORITY)
         now_ns = self._clock.now_ns()
         while self._due and self._due[0] <= now_ns:
-            heapq.heappop(self._due)
-        try:
-            self._use_cases.submit(Entry(row_of(commands.expire()), Note(Origin("clock"))))
-        except Unavailable as exc:
-            log.warning("expiry_delayed", reason=exc.message)
-            heapq.heappush(self._due, now_ns + RETRY_NS)
+            self._known.discard(heapq.heappop(self._due))
         self._task = None
+        try:
+            self._use_cases.submit(Entry(row_of(commands.expire()), Note(Origin("clock")), self._over))
+        except Unavailable as exc:
+            self._again(exc)
         self._sleep()
+
+    def _over(self, entry: Entry) -> None:
+        if entry.failure is not None:
+            self._again(entry.failure)
+
+    def _again(self, failure: FauxchangeError) -> None:
+        log.warning("expiry_delayed", reason=failure.message)
+        self.expiring(self._clock.now_ns() + RETRY_NS)

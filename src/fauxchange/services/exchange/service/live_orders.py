@@ -67,7 +67,7 @@ class LiveOrders:
         """Open orders by account, in the order of their ids."""
         self._fills: dict[int, list[FillRecord]] = {}
         self._named: dict[tuple[int, str], Named] = {}
-        self._finished: deque[tuple[int, int, str]] = deque()
+        self._finished: deque[tuple[int, int, str, int]] = deque()
 
     # Orders
 
@@ -84,7 +84,7 @@ class LiveOrders:
         mine = self.open_of.get(record.account)
         was_open = mine is not None and mine.pop(record.order_id, None) is not None
         if record.client_order_id is not None and (was_open or record.status == REJECTED):
-            self._finished.append((record.updated_ns, record.account, record.client_order_id))
+            self._finished.append((record.updated_ns, record.account, record.client_order_id, record.order_id))
 
     def forget_stored(self, order_ids: Iterable[int]) -> None:
         """Let go of the finished ones among orders that have been stored."""
@@ -129,13 +129,10 @@ class LiveOrders:
     def forget_names(self, now_ns: int) -> None:
         """Give back the client order ids of orders that finished more than 24 hours of venue time ago."""
         while self._finished and self._finished[0][0] <= now_ns - CLIENT_ORDER_ID_KEPT_NS:
-            _, account, client_order_id = self._finished.popleft()
+            _, account, client_order_id, order_id = self._finished.popleft()
             named = self._named.get((account, client_order_id))
-            # The id may have been taken anew since, for an order that is open or finished later.
-            if not isinstance(named, Placed):
-                continue
-            record = self.by_id.get(named.order_id)
-            if record is None or record.status not in OPEN_STATUSES:
+            # The id may have been taken anew since: then it stands for the newer order.
+            if isinstance(named, Placed) and named.order_id == order_id:
                 del self._named[account, client_order_id]
 
     def restore(self, records: Iterable[OrderRecord]) -> None:
@@ -148,4 +145,4 @@ class LiveOrders:
                 del self.by_id[record.order_id]
         for record in sorted(finished, key=lambda record: (record.updated_ns, record.order_id)):
             if record.client_order_id is not None:
-                self._finished.append((record.updated_ns, record.account, record.client_order_id))
+                self._finished.append((record.updated_ns, record.account, record.client_order_id, record.order_id))

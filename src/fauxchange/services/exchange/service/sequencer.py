@@ -10,6 +10,7 @@ batch was stored all the same is found out before the next one. If it was, it is
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -126,6 +127,9 @@ class Sequencer:
 
     def _store_next(self) -> None:
         self._scheduled = False
+        if self._storing is not None:
+            # One batch is under way; when it is stored, what waits is next.
+            return
         if not self._queue:
             self._rest()
             return
@@ -133,12 +137,12 @@ class Sequencer:
         self._last_ns = max(self._last_ns, self._clock.now_ns())
         batch = seal(entries, self._next_sequence, self._last_ns)
         self._storing = batch
-        self._journal.append_soon(batch.first_sequence, batch.last_sequence, pack_batch(batch), self._stored)
+        stored = partial(self._stored, batch)
+        self._journal.append_soon(batch.first_sequence, batch.last_sequence, pack_batch(batch), stored)
 
-    def _stored(self, failure: Exception | None) -> None:
-        batch, self._storing = self._storing, None
-        if batch is None:
-            return
+    def _stored(self, batch: Batch, failure: Exception | None) -> None:
+        check(self._storing is batch, "batches are stored one at a time, in their order")
+        self._storing = None
         if failure is not None:
             self._fail(batch, failure)
             return
