@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from fauxchange.contracts.exchange.messages import AmendRequest, OrderRequest
 from fauxchange.contracts.exchange.refusals import refusal
-from fauxchange.data.ports import OrderQuery
+from fauxchange.data.ports import FillQuery, OrderQuery
 from fauxchange.domain.errors import Conflict, FauxchangeError, InvariantViolation, NotFound, Rejected
 from fauxchange.domain.orders import OPEN_STATUSES, FillRecord, OrderRecord
 from fauxchange.services.exchange.core.commands import cancel_all
@@ -17,7 +17,7 @@ from fauxchange.services.exchange.core.vocabulary import (
     RejectReason,
 )
 from fauxchange.services.exchange.service.entries import Entry, Note, row_of
-from fauxchange.services.exchange.service.live_orders import OnItsWay, Placed, fingerprint_of
+from fauxchange.services.exchange.service.live_orders import MAX_FILLS_KEPT, OnItsWay, Placed, fingerprint_of
 from fauxchange.services.exchange.service.placing import amend_row, cancel_row, place_row
 from fauxchange.services.exchange.service.requests import Origin, Outcome, Placement
 from fauxchange.services.exchange.service.use_cases import UseCases, refused
@@ -71,7 +71,8 @@ class Trading(UseCases):
                 self.submit_order(account, request, origin, lambda outcome, index=index: take(index, outcome))  # type: ignore[misc]  # mypy has no type for a default
             except FauxchangeError as exc:
                 take(index, Outcome(failure=exc))
-        await complete
+        if missing:
+            await complete
         return [outcome for outcome in outcomes if outcome is not None]
 
     async def replace_order(self, account: int, ref: str, request: OrderRequest, origin: Origin) -> Placement:
@@ -158,7 +159,11 @@ class Trading(UseCases):
         """Cancel an open order; `done` hears once what came of it. Raises: NotFound, Rejected, Unavailable."""
         if self._waits_for(account, ref, lambda: self.submit_cancel(account, ref, origin, done), done):
             return
-        record = self._open_order(account, ref)
+        record = self._in_memory(account, ref)
+        if record is None:
+            self.spawn(self._tell_finished(account, ref, done), "finished order")
+            return
+        _check_is_open(record)
         self._submit_change(cancel_row(account, record.order_id), record, origin, done)
 
     def submit_amend(self, account: int, ref: str, request: AmendRequest, origin: Origin, done: Done) -> None:
@@ -168,18 +173,20 @@ class Trading(UseCases):
         """
         if self._waits_for(account, ref, lambda: self.submit_amend(account, ref, request, origin, done), done):
             return
-        record = self._open_order(account, ref)
+        record = self._in_memory(account, ref)
+        if record is None:
+            self.spawn(self._tell_finished(account, ref, done), "finished order")
+            return
+        _check_is_open(record)
         row = amend_row(account, self.registry.listing(record.symbol), record, request)
         self._submit_change(row, record, origin, done)
 
     async def cancel_order(self, account: int, ref: str, origin: Origin) -> Placement:
         """Cancel an open order. Raises: NotFound, Rejected (it is not open any more), Unavailable."""
-        await self._check_open(account, ref)
         return await _outcome_of(lambda done: self.submit_cancel(account, ref, origin, done))
 
     async def amend_order(self, account: int, ref: str, request: AmendRequest, origin: Origin) -> Placement:
         """Amend an open order. Raises: InvalidRequest, NotFound, Rejected, Unavailable."""
-        await self._check_open(account, ref)
         return await _outcome_of(lambda done: self.submit_amend(account, ref, request, origin, done))
 
     async def cancel_all(self, account: int, symbol: str | None, origin: Origin) -> list[OrderRecord]:
@@ -220,32 +227,33 @@ class Trading(UseCases):
         return True
 
     def _on_its_way(self, account: int, ref: str) -> OnItsWay | None:
+        """Return the order of a client order id that is not placed yet. Raises: Unavailable if nobody knows."""
         if not ref.startswith(CLIENT_PREFIX):
             return None
         named = self.venue.orders.named(account, ref.removeprefix(CLIENT_PREFIX))
-        return named if isinstance(named, OnItsWay) and named.entry.failure is None else None
+        if not isinstance(named, OnItsWay):
+            return None
+        if named.entry.failure is not None:
+            # Whether it was stored is being found out; "there is no such order" could be a lie.
+            raise named.entry.failure
+        return named
 
-    def _open_order(self, account: int, ref: str) -> OrderRecord:
-        """Return an order that is open. Raises: NotFound; Rejected if it is in memory and finished."""
-        record = self._in_memory(account, ref)
-        if record is None:
-            raise _unknown_order(ref)
-        if record.status not in OPEN_STATUSES:
-            raise _finished(record)
-        return record
-
-    async def _check_open(self, account: int, ref: str) -> None:
-        """Refuse an order that has finished, by the word for it. Raises: NotFound, Rejected."""
-        if self._on_its_way(account, ref) is None and self._in_memory(account, ref) is None:
-            raise _finished((await self.order(account, ref)).order)
+    async def _tell_finished(self, account: int, ref: str, done: Done) -> None:
+        """Answer for an order that is not in memory: it has finished, or there never was one."""
+        try:
+            outcome = Outcome(failure=_finished((await self.order(account, ref)).order))
+        except FauxchangeError as exc:
+            outcome = Outcome(failure=exc)
+        done(outcome)
 
     # Finding
 
     async def order(self, account: int, ref: str) -> Placement:
         """Return an order of an account by its id, or by `client:` and its client order id. Raises: NotFound."""
+        await self._placed_or_known(account, ref)
         record = self._in_memory(account, ref)
         if record is not None:
-            return Placement(record, self.venue.orders.fills(record.order_id))
+            return await self._with_fills(record)
         await self.projector.flush()
         if ref.startswith(CLIENT_PREFIX):
             name = ref.removeprefix(CLIENT_PREFIX)
@@ -256,7 +264,32 @@ class Trading(UseCases):
             stored = None if order_id is None else await self.read_models.order(order_id)
         if stored is None or stored.account != account:
             raise _unknown_order(ref)
-        return Placement(stored)
+        return await self._with_fills(stored)
+
+    async def _placed_or_known(self, account: int, ref: str) -> None:
+        """Wait for an order that is on its way. Raises: Unavailable while nobody knows whether it was stored."""
+        named = self._on_its_way(account, ref)
+        if named is None:
+            return
+        placed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def over(_outcome: Outcome) -> None:
+            if not placed.done():
+                placed.set_result(None)
+
+        named.waiting.append(over)
+        await placed
+
+    async def _with_fills(self, record: OrderRecord) -> Placement:
+        """Return an order with its fills: those in memory, or where some are missing there, those that are stored."""
+        fills = self.venue.orders.fills(record.order_id)
+        if sum(fill.last_lots for fill in fills) == record.cum_lots:
+            return Placement(record, fills)
+        await self.projector.flush()
+        page = await self.read_models.fills(
+            FillQuery(order_id=record.order_id, account=record.account, oldest_first=True, limit=MAX_FILLS_KEPT)
+        )
+        return Placement(record, page.items)
 
     async def _order_id(self, account: int, ref: str) -> int:
         return (await self.order(account, ref)).order.order_id
@@ -268,7 +301,7 @@ class Trading(UseCases):
             record = await self.read_models.order(order_id)
         if record is None:
             raise _unknown_order(str(order_id))
-        return Placement(record, self.venue.orders.fills(order_id))
+        return await self._with_fills(record)
 
     def _in_memory(self, account: int, ref: str) -> OrderRecord | None:
         if ref.startswith(CLIENT_PREFIX):
@@ -312,6 +345,11 @@ def _refuse_row(row: list[int]) -> None:
     A cancel-replace that is refused is a new order that is: the old one stays as it is.
     """
     row[C_KIND], row[C_REFUSED] = COMMAND_PLACE, 1
+
+
+def _check_is_open(record: OrderRecord) -> None:
+    if record.status not in OPEN_STATUSES:
+        raise _finished(record)
 
 
 def _unknown_order(ref: str) -> NotFound:
