@@ -1,9 +1,10 @@
 """Put the exchange service together, and take it through its life."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import grpc
 import structlog
 from litestar.types import ControllerRouterHandler
 
-from fauxchange.contracts.exchange.messages import AccountRequest, KeyRequest, TransferRequest
+from fauxchange.contracts.exchange.messages import KeyRequest
 from fauxchange.data.ports import DataAdapter
 from fauxchange.domain.errors import Unavailable
 from fauxchange.domain.times import NS_PER_MS
@@ -24,7 +25,7 @@ from fauxchange.platform.streams.endpoint import Heartbeat, StreamMetrics
 from fauxchange.platform.streams.hub import Hub
 from fauxchange.platform.streams.websocket import StreamEndpoint
 from fauxchange.services.exchange.app.config import ExchangeConfig
-from fauxchange.services.exchange.core.commands import create_account
+from fauxchange.services.exchange.core.commands import create_account, deposit
 from fauxchange.services.exchange.core.engine import (
     Engine,
     dump_state,
@@ -40,13 +41,14 @@ from fauxchange.services.exchange.ports import MarketPrices
 from fauxchange.services.exchange.rest import exchange_audit_routes, exchange_routes
 from fauxchange.services.exchange.rpc import SERVICE_NAME, ExchangeRpc
 from fauxchange.services.exchange.service.access import AHEAD_MS, Access
-from fauxchange.services.exchange.service.entries import Entry, Note
+from fauxchange.services.exchange.service.entries import Entry, Note, row_of
 from fauxchange.services.exchange.service.exchange import ExchangeService
 from fauxchange.services.exchange.service.expiry import ExpiryTimer
 from fauxchange.services.exchange.service.genesis import configuration_entries
 from fauxchange.services.exchange.service.limits import RateLimits
 from fauxchange.services.exchange.service.liquidity import HouseLiquidity
 from fauxchange.services.exchange.service.metrics import ExchangeMetrics
+from fauxchange.services.exchange.service.placing import count_steps
 from fauxchange.services.exchange.service.pretrade import PreTrade
 from fauxchange.services.exchange.service.projections import Projector
 from fauxchange.services.exchange.service.recovery import Progress, recover
@@ -54,6 +56,7 @@ from fauxchange.services.exchange.service.registry import Registry
 from fauxchange.services.exchange.service.requests import Origin
 from fauxchange.services.exchange.service.sequencer import Sequencer
 from fauxchange.services.exchange.service.snapshots import SnapshotKeeper
+from fauxchange.services.exchange.service.use_cases import failure_of
 from fauxchange.services.exchange.service.venue import Venue
 from fauxchange.services.exchange.ws import exchange_endpoint
 
@@ -264,8 +267,7 @@ class Exchange:
             house_funds=self._config.house_funds,
         )
         if entries:
-            self.service.submit(*entries)
-            await self._sequencer.run_dry()
+            await self._carry_out(entries)
         self.house.listed(self._venue.registry.listings)
 
     async def _open_demo(self) -> None:
@@ -277,12 +279,15 @@ class Exchange:
         record = next((account for account in registry.accounts.values() if account.name == DEMO), None)
         is_new = record is None
         if record is None:
-            record = await self.service.create_account(AccountRequest(name=DEMO), origin)
-            for asset, amount in self._config.demo_funds.items():
-                if registry.has_asset(asset):
-                    await self.service.deposit(
-                        str(record.account), TransferRequest(asset=asset, amount=str(amount)), origin
-                    )
+            # One group, so that no crash leaves the account without its money.
+            number = self._venue.account_count
+            opening = Entry(row_of(create_account()), Note(origin, content={"name": DEMO}))
+            funds = [
+                deposit(number, asset.number, count_steps(asset.amounts, f"{amount:f}", "DEMO_FUNDS"))
+                for asset, amount in ((registry.asset(name), amount) for name, amount in self._demo_funds())
+            ]
+            await self._carry_out([opening, *(Entry(row_of(row), Note(origin)) for row in funds)])
+            record = registry.accounts[number]
         account_id = str(record.account)
         key = next((key for key in registry.keys_of(record.account) if key.label == DEMO and not key.revoked_ns), None)
         if key is None and record.status == 0:
@@ -291,6 +296,19 @@ class Exchange:
             secret = self._secrets.decrypt(key.encrypted_secret, key.api_key)
         if key is not None:
             self.demo = DemoCredentials(account_id, key.api_key, secret, is_new)
+
+    def _demo_funds(self) -> list[tuple[str, Decimal]]:
+        known = self._venue.registry.has_asset
+        return [(asset, amount) for asset, amount in self._config.demo_funds.items() if amount > 0 and known(asset)]
+
+    async def _carry_out(self, entries: Sequence[Entry]) -> None:
+        """Carry out commands of a start. Raises: Unavailable, Rejected if one of them came to nothing."""
+        self.service.submit(*entries)
+        await self._sequencer.run_dry()
+        for entry in entries:
+            failure = failure_of(entry)
+            if failure is not None:
+                raise failure
 
     def _new_key(self) -> tuple[str, str, str]:
         return new_credentials(self._secrets)

@@ -1,5 +1,6 @@
 """The exchange's use cases as one: trading, administration, and the questions of both."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from fauxchange.services.exchange.service.trading import Trading
 from fauxchange.services.exchange.service.trail import TrailRecord, read_block
 
 TRAIL_BLOCKS = 8
+TRAIL_TURN = 200
 MAX_DEPTH = 1_000
 
 
@@ -157,6 +159,9 @@ class ExchangeService(Trading, Administration):
                 for record in read_block(block):
                     if record.sequence >= sequence and _is_wanted(record, query):
                         yield record
+                    if record.sequence % TRAIL_TURN == 0:
+                        # Who reads the whole trail must not keep orders waiting.
+                        await asyncio.sleep(0)
             sequence = blocks[-1].last_sequence + 1
 
     def state(self) -> dict[str, Any]:

@@ -209,7 +209,8 @@ def read_block(block: TrailBlock) -> Iterator[TrailRecord]:
     """Yield the records of a block, checking its chain. Raises: DamagedJournal that names the first bad record."""
     try:
         packed = _decode(zlib.decompress(block.payload))
-    except (msgspec.DecodeError, zlib.error) as exc:
+        last_hash = bytes.fromhex(block.prev_hash)
+    except (msgspec.DecodeError, zlib.error, ValueError) as exc:
         raise DamagedJournal(f"the audit trail's block of record {block.first_sequence} cannot be read: {exc}") from exc
     row_bytes, event_bytes = packed.width * 8, packed.event_width * 8
     count = block.last_sequence - block.first_sequence + 1
@@ -218,14 +219,16 @@ def read_block(block: TrailBlock) -> Iterator[TrailRecord]:
         raise DamagedJournal(f"the audit trail's block of record {block.first_sequence} lacks records")
     rows = np.frombuffer(packed.rows, dtype="<i8").reshape(count, packed.width).tolist()
     events = np.frombuffer(packed.events, dtype="<i8").reshape(-1, packed.event_width).tolist()
-    last_hash, at = bytes.fromhex(block.prev_hash), 0
+    at = 0
     for index, (row, raw, event_count) in enumerate(zip(rows, packed.notes, packed.counts, strict=True)):
         sequence = block.first_sequence + index
         if row[C_SEQUENCE] != sequence:
             raise DamagedJournal(f"the audit trail has command {row[C_SEQUENCE]} in the place of record {sequence}")
-        yield TrailRecord(
-            sequence, row[C_TS_NS], last_hash.hex(), row, _decode_note(raw), events[at : at + event_count]
-        )
+        try:
+            note = _decode_note(raw)
+        except (msgspec.DecodeError, ValueError) as exc:
+            raise DamagedJournal(f"the note of record {sequence} of the audit trail cannot be read: {exc}") from exc
+        yield TrailRecord(sequence, row[C_TS_NS], last_hash.hex(), row, note, events[at : at + event_count])
         last_hash = hashlib.sha256(
             b"".join(
                 (

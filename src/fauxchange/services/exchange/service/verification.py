@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fauxchange.data.ports import ExchangeReadModels, JournalRepository, KernelSnapshotRepository
-from fauxchange.domain.errors import DamagedJournal
+from fauxchange.domain.errors import DamagedJournal, InvalidRequest
 from fauxchange.domain.orders import TrailBlock
-from fauxchange.services.exchange.core.engine import Engine
+from fauxchange.services.exchange.core.engine import Engine, load_state, state_hash
 from fauxchange.services.exchange.core.layout import E_SEQUENCE, words
 from fauxchange.services.exchange.service.entries import Batch, unpack_batch
 from fauxchange.services.exchange.service.recovery import Progress
@@ -46,6 +46,7 @@ class Verifier:
         self._engine = Engine(compiler=compiler)
         self._writer = TrailWriter()
         self._blocks: list[TrailBlock] = []
+        self._expected: list[str] = []
         self._records = 0
         self._events = 0
 
@@ -59,6 +60,8 @@ class Verifier:
         if position > end:
             raise DamagedJournal(f"the journal ends with command {end}, but command {position} had been carried out")
         hashes = dict(await self._snapshots.all())
+        for sequence in hashes:
+            await self._check_snapshot(sequence)
         checked = 0
         await self._next_blocks()
         async for stored in self._journal.read():
@@ -88,6 +91,16 @@ class Verifier:
             trail_hash=self._writer.last_hash.hex(),
         )
 
+    async def _check_snapshot(self, sequence: int) -> None:
+        """Load a snapshot as a start would. Raises: DamagedJournal if it is not what it says."""
+        snapshot = await self._snapshots.newest(sequence)
+        try:
+            whole = snapshot is not None and snapshot.sequence == sequence
+            if snapshot is None or not whole or state_hash(load_state(snapshot.payload)) != snapshot.state_hash:
+                raise DamagedJournal(f"the snapshot after command {sequence} is damaged")
+        except InvalidRequest as exc:
+            raise DamagedJournal(f"the snapshot after command {sequence} cannot be loaded: {exc.message}") from exc
+
     async def _carry_out(self, batch: Batch) -> None:
         count = self._engine.run(batch.rows)
         events = words(self._engine.written(count))
@@ -97,6 +110,7 @@ class Verifier:
         ).tolist()
         for index, entry in enumerate(batch.entries):
             begun, over = bounds[index], bounds[index + 1]
+            self._expected.append(self._writer.last_hash.hex())
             self._writer.add(
                 batch.matrix[index].tobytes(), entry.packed, events[begun:over].tobytes(), over - begun, entry.ts_ns
             )
@@ -112,13 +126,17 @@ class Verifier:
             raise DamagedJournal(f"the audit trail goes on with record {sequence} after {self._records}")
         if sequence != block.last_sequence:
             return
-        for record in read_block(block):
+        expected = self._expected[-(block.last_sequence - block.first_sequence + 1) :]
+        for record, prev_hash in zip(read_block(block), expected, strict=True):
+            # A record whose predecessor's hash differs tells that the one before it was changed.
+            if record.prev_hash != prev_hash:
+                raise DamagedJournal(
+                    f"record {max(1, record.sequence - 1)} of the audit trail is not what the journal leads to"
+                )
             self._records = record.sequence
+        self._expected.clear()
         if block.hash != self._writer.last_hash.hex():
-            raise DamagedJournal(
-                f"the audit trail's records {block.first_sequence} to {block.last_sequence} are not what the journal "
-                "leads to"
-            )
+            raise DamagedJournal(f"record {block.last_sequence} of the audit trail is not what the journal leads to")
         del self._blocks[0]
         if not self._blocks:
             await self._next_blocks()
