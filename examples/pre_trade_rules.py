@@ -3,7 +3,7 @@
     PRE_TRADE_CHECKS=pre_trade_rules:no_market_orders,pre_trade_rules:HoldingLimit fauxchange up
 
 in this folder. A rule is called with what is known of the account and with the order as it was sent. It returns None to
-let the order through, or a reason of its own, in snake_case, which the caller gets as the `code` of the refusal. Rules
+let the order through, or a reason of its own, in snake_case, which the order keeps as its `verdict`. Rules
 decide by what they are given: they are called on the venue's event loop and must neither wait nor compute for long.
 Their verdict is journalled with the order, so a restart does not ask them again. A rule that raises refuses the order.
 """

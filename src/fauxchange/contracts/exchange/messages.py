@@ -28,7 +28,15 @@ ClientOrderId = Annotated[
         description="The caller's own id of the order, by which it is found and repeated safely.",
     ),
 ]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="A name for people.")]
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[^\u0000-\u001f\u007f]+$",
+        description="A name for people, without control characters.",
+    ),
+]
 AssetName = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{1,16}$", description="An asset.", examples=["USD"])]
 
 SideName = Literal["buy", "sell"]
@@ -48,7 +56,7 @@ MAX_BATCH_ORDERS = 100
 class OrderRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """An order to place; `quantity` in the base asset, or for a market order `quote_quantity` in the quote asset.
 
-    A market order is IOC, and every other order GTC, unless `time_in_force` says otherwise.
+    Unless `time_in_force` says otherwise a market order is IOC, an order with `expires_at` GTD, and every other order GTC.
     """
 
     symbol: SymbolName

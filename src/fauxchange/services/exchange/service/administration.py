@@ -5,10 +5,20 @@ from collections.abc import Callable
 from typing import Any
 
 from fauxchange.contracts.exchange.messages import AccountRequest, KeyRequest, TransferRequest
-from fauxchange.domain.errors import Conflict, FauxchangeError, Forbidden, InvalidRequest, InvariantViolation, NotFound
+from fauxchange.contracts.exchange.refusals import refusal
+from fauxchange.domain.errors import (
+    Conflict,
+    FauxchangeError,
+    Forbidden,
+    InvalidRequest,
+    InvariantViolation,
+    NotFound,
+    Rejected,
+)
 from fauxchange.domain.listings import Listing
 from fauxchange.domain.orders import AccountRecord, KeyRecord
 from fauxchange.services.exchange.core import commands
+from fauxchange.services.exchange.core.vocabulary import AccountStatus, RejectReason
 from fauxchange.services.exchange.service.entries import Entry, Note, row_of
 from fauxchange.services.exchange.service.placing import count_steps
 from fauxchange.services.exchange.service.registry import VENUE_ACCOUNTS
@@ -95,6 +105,9 @@ class Administration(UseCases):
         Raises: NotFound, Forbidden, Conflict, Unavailable
         """
         account = self._users_account(account_id)
+        if account.status == AccountStatus.CLOSED:
+            code, detail = refusal(RejectReason.ACCOUNT_CLOSED)
+            raise Rejected(detail, code=code, reason=RejectReason.ACCOUNT_CLOSED.value)
         if sum(not key.revoked_ns for key in self.registry.keys_of(account.account)) >= MAX_KEYS:
             raise Conflict(f"an account has at most {MAX_KEYS} keys; revoke one", code="too_many_keys")
         api_key, secret, encrypted = self.new_key()

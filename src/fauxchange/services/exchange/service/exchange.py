@@ -93,11 +93,13 @@ class ExchangeService(Trading, Administration):
 
     async def orders(self, query: OrderQuery) -> Page[OrderRecord]:
         """Return a page of orders. Raises: InvalidRequest, Unavailable."""
+        _check_range(query.start_ns, query.end_ns)
         await self.projector.flush()
         return await self.read_models.orders(query)
 
     async def fills(self, query: FillQuery) -> Page[FillRecord]:
         """Return a page of fills. Raises: InvalidRequest, Unavailable."""
+        _check_range(query.start_ns, query.end_ns)
         await self.projector.flush()
         return await self.read_models.fills(query)
 
@@ -107,6 +109,7 @@ class ExchangeService(Trading, Administration):
 
     async def ledger(self, query: LedgerQuery) -> Page[LedgerEntry]:
         """Return a page of ledger entries. Raises: InvalidRequest, Unavailable."""
+        _check_range(query.start_ns, query.end_ns)
         await self.projector.flush()
         return await self.read_models.ledger(query)
 
@@ -196,6 +199,11 @@ class ExchangeService(Trading, Administration):
             "ledger": {asset: {name: str(value) for name, value in total.items()} for asset, total in sums.items()},
             "state_hash": self.venue.engine.state_hash(),
         }
+
+
+def _check_range(start_ns: int | None, end_ns: int | None) -> None:
+    if start_ns is not None and end_ns is not None and start_ns > end_ns:
+        raise InvalidRequest("start comes after end", code="invalid_range", field="start")
 
 
 def _is_wanted(record: TrailRecord, query: TrailQuery) -> bool:

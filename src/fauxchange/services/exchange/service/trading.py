@@ -7,9 +7,18 @@ from fauxchange.contracts.exchange.messages import AmendRequest, OrderRequest
 from fauxchange.contracts.exchange.refusals import refusal
 from fauxchange.data.ports import FillQuery, OrderQuery
 from fauxchange.domain.errors import Conflict, FauxchangeError, InvariantViolation, NotFound, Rejected
-from fauxchange.domain.orders import OPEN_STATUSES, FillRecord, OrderRecord
+from fauxchange.domain.listings import Listing
+from fauxchange.domain.orders import OPEN_STATUSES, ORDER_TYPES, FillRecord, OrderRecord
 from fauxchange.services.exchange.core.commands import cancel_all
-from fauxchange.services.exchange.core.layout import C_KIND, C_ORDER_ID, C_REFUSED, E_KIND, E_ORDER_ID
+from fauxchange.services.exchange.core.layout import (
+    C_KIND,
+    C_ORDER_ID,
+    C_ORDER_LOTS,
+    C_PRICE_TICKS,
+    C_REFUSED,
+    E_KIND,
+    E_ORDER_ID,
+)
 from fauxchange.services.exchange.core.vocabulary import (
     COMMAND_CANCEL_REPLACE,
     COMMAND_PLACE,
@@ -178,7 +187,9 @@ class Trading(UseCases):
             self.spawn(self._tell_finished(account, ref, done), "finished order")
             return
         _check_is_open(record)
-        row = amend_row(account, self.registry.listing(record.symbol), record, request)
+        listing = self.registry.listing(record.symbol)
+        row = amend_row(account, listing, record, request)
+        self._check_change(account, record, row, listing)
         self._submit_change(row, record, origin, done)
 
     async def cancel_order(self, account: int, ref: str, origin: Origin) -> Placement:
@@ -237,6 +248,26 @@ class Trading(UseCases):
             # Whether it was stored is being found out; "there is no such order" could be a lie.
             raise named.entry.failure
         return named
+
+    def _check_change(self, account: int, record: OrderRecord, row: list[int], listing: Listing) -> None:
+        """Ask the user's own rules about an order as it would be. Raises: Rejected; nothing has happened then."""
+        if self.check_before is None:
+            return
+        instrument = listing.instrument
+        price = row[C_PRICE_TICKS]
+        changed = OrderRequest(
+            symbol=record.symbol,
+            side="sell" if record.side else "buy",
+            type=ORDER_TYPES[record.order_type],
+            quantity=instrument.quantities.text(row[C_ORDER_LOTS]),
+            price=instrument.prices.text(price) if price else None,
+            client_order_id=record.client_order_id,
+        )
+        verdict = self.check_before(account, changed)
+        if verdict is not None:
+            code, detail = refusal(RejectReason.PRE_TRADE_REFUSED)
+            reason = RejectReason.PRE_TRADE_REFUSED.value
+            raise Rejected(f"{detail}: {verdict}", code=code, reason=reason, order=record)
 
     async def _tell_finished(self, account: int, ref: str, done: Done) -> None:
         """Answer for an order that is not in memory: it has finished, or there never was one."""

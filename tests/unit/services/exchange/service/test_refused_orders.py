@@ -1,10 +1,12 @@
 """Orders that a user's own rule refuses: rejected, stored with the reason, and the same after a restart."""
 
+import pytest
 from exchange_kit import BTC_USD, ORIGIN, Exchange, order
 
 from fauxchange.contracts.exchange import render
-from fauxchange.contracts.exchange.messages import OrderRequest
+from fauxchange.contracts.exchange.messages import AmendRequest, OrderRequest
 from fauxchange.data.memory.adapter import MemoryDataAdapter
+from fauxchange.domain.errors import Rejected
 
 
 def _no_round_numbers(account: int, request: OrderRequest) -> str | None:
@@ -36,3 +38,22 @@ async def test_a_refused_order_is_rejected_with_the_rules_reason_and_a_replay_do
     assert restarted.hash() == before
     found = await restarted.service.order(account, "client:round")
     assert found.order.verdict == "too_round"
+
+
+async def test_a_change_is_asked_about_too() -> None:
+    data = MemoryDataAdapter()
+    await data.connect()
+    exchange = await Exchange(data).start()
+    account = await exchange.account(USD="1000000")
+    placed = await exchange.place(account, "buy", "0.9", "50000")
+    exchange.service.check_before = lambda _account, request: "too_much" if request.quantity == "1.00000" else None
+
+    with pytest.raises(Rejected) as refused:
+        await exchange.service.amend_order(account, str(placed.order.order_id), AmendRequest(quantity="1"), ORIGIN)
+    amended = await exchange.service.amend_order(
+        account, str(placed.order.order_id), AmendRequest(quantity="0.8"), ORIGIN
+    )
+
+    assert refused.value.code == "pre_trade_refused"
+    assert "too_much" in refused.value.message
+    assert amended.order.order_lots == 80_000
