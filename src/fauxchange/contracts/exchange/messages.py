@@ -56,7 +56,7 @@ MAX_BATCH_ORDERS = 100
 class OrderRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """An order to place; `quantity` in the base asset, or for a market order `quote_quantity` in the quote asset.
 
-    Unless `time_in_force` says otherwise a market order is IOC, an order with `expires_at` GTD, and every other order GTC.
+    Unless `time_in_force` says otherwise a market order is IOC, one with `expires_at` GTD, and every other order GTC.
     """
 
     symbol: SymbolName
