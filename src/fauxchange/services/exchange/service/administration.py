@@ -160,12 +160,10 @@ class Administration(UseCases):
             raise
 
     def _users_account(self, account_id: str) -> AccountRecord:
-        record = self.registry.account(account_id)
-        if record.account in VENUE_ACCOUNTS:
-            raise Forbidden(
-                f"account {account_id} is the venue's own ({VENUE_ACCOUNTS[record.account]})", code="venue_account"
-            )
-        return record
+        for number, name in VENUE_ACCOUNTS.items():
+            if account_id == str(number):
+                raise Forbidden(f"account {account_id} is the venue's own ({name})", code="venue_account")
+        return self.registry.account(account_id)
 
     def _known(self, key: str | None, asked: str, note: Note) -> dict[str, Any] | None:
         """Return what came of an earlier request with the same key, or note what is asked now.
