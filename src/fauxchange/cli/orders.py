@@ -400,6 +400,7 @@ def _show(order: "OrderMessage", *, as_json: bool) -> None:
         "average price": order.average_price,
         "fee": f"{order.fee} {order.fee_asset}",
         "reason": order.reason,
+        "verdict": order.verdict,
         "expires": order.expires_at,
         "placed": order.created_at,
         "changed": order.updated_at,
@@ -414,7 +415,7 @@ def _list(found: "list[OrderMessage]", *, nothing: str) -> None:
     listed = table(
         name_column("Order"), name_column("Symbol"), "Side", name_column("Type"),
         *map(number_column, ("Price", "Stop", "Quantity", "Filled", "Average")),
-        name_column("Status"), "Client order id", name_column("Placed"),
+        name_column("Status"), name_column("Client order id"), name_column("Placed"),
     )  # fmt: skip
     for order in found:
         listed.add_row(
