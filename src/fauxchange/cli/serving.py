@@ -4,16 +4,16 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.panel import Panel
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fauxchange import __version__
 from fauxchange.cli.console import facts, messages
 from fauxchange.cli.options import closest, complete_interval, complete_service, examples
+from fauxchange.cli.progress import LateProgress
 from fauxchange.cli.stores import CommandsProgress
 from fauxchange.venue.services import SERVICES
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from fauxchange.venue.process import Addresses
 
 ENV_FILE = Path(".env")
-PROGRESS_AFTER_S = 0.5
-"""A file that is read sooner is not worth a progress bar."""
 
 UP_EXAMPLES = examples(
     "fauxchange up",
@@ -287,45 +285,15 @@ def _overrides(given: Mapping[str, object]) -> dict[str, object]:
     return overrides
 
 
-class ReadingProgress:
-    """A progress bar for files that take longer than a moment to read; silent where nobody looks."""
+class ReadingProgress(LateProgress):
+    """Progress of reading files."""
 
     def __init__(self, *, shown: bool, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._shown = shown
-        self._now_s = now_s
-        self._since_s: float | None = None
-        self._progress: Progress | None = None
-        self._tasks: dict[Path, TaskID] = {}
-
-    def __enter__(self) -> "ReadingProgress":
-        return self
+        super().__init__(_reading_bar, shown=shown, now_s=now_s)
 
     def __call__(self, path: Path, done: int, total: int) -> None:
         """Show how far the reading of a file is. Units: bytes."""
-        if not self._shown:
-            return
-        now_s = self._now_s()
-        if self._since_s is None:
-            self._since_s = now_s
-        if self._progress is None:
-            if now_s - self._since_s < PROGRESS_AFTER_S:
-                return
-            self._progress = _reading_bar()
-            self._progress.start()
-        if path not in self._tasks:
-            self._tasks[path] = self._progress.add_task(path.name, total=total)
-        self._progress.update(self._tasks[path], completed=done, total=total)
-
-    def finish(self) -> None:
-        """Take the bar off the screen."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.finish()
+        self.show(path, path.name, done, total)
 
 
 def _reading_bar() -> Progress:

@@ -5,17 +5,16 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fauxchange.cli.console import facts, messages, output, print_json
 from fauxchange.cli.options import Json, examples
+from fauxchange.cli.progress import LateProgress
 
 ENV_FILE = Path(".env")
-PROGRESS_AFTER_S = 0.5
 
 EXAMPLES = examples("fauxchange exchange verify", "fauxchange exchange rebuild --data-dir .fauxchange")
 
@@ -32,53 +31,27 @@ StoppedFolder = Annotated[
 ]
 
 
-class CommandsProgress:
-    """A progress bar over commands of the journal; silent where nobody looks, and for what takes but a moment."""
+class CommandsProgress(LateProgress):
+    """Progress over the commands of a journal."""
 
     def __init__(self, *, shown: bool, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._shown = shown
-        self._now_s = now_s
-        self._since_s: float | None = None
-        self._progress: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> "CommandsProgress":
-        return self
+        super().__init__(_commands_bar, shown=shown, now_s=now_s)
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Show how far it is."""
-        if not self._shown:
-            return
-        now_s = self._now_s()
-        if self._since_s is None:
-            self._since_s = now_s
-        if self._progress is None:
-            if now_s - self._since_s < PROGRESS_AFTER_S:
-                return
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("commands"),
-                TimeRemainingColumn(),
-                console=messages(),
-                transient=True,
-            )
-            self._progress.start()
-        if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what.capitalize(), total=total)
-        self._progress.update(self._tasks[what], completed=done, total=total)
+        """Show how far it is. Units: commands."""
+        self.show(what, what.capitalize(), done, total)
 
-    def finish(self) -> None:
-        """Take the bar off the screen."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.finish()
+def _commands_bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("commands"),
+        TimeRemainingColumn(),
+        console=messages(),
+        transient=True,
+    )
 
 
 @commands.command("verify")

@@ -9,7 +9,8 @@ from rich.console import Console
 from typer.testing import Result
 
 from fauxchange.cli import serving
-from fauxchange.cli.serving import PROGRESS_AFTER_S, ReadingProgress
+from fauxchange.cli.progress import PROGRESS_AFTER_S
+from fauxchange.cli.serving import ReadingProgress
 
 Run = Callable[..., Result]
 

@@ -1,6 +1,7 @@
 """`exchange verify` and `exchange rebuild` on the stores of an exchange that has traded and stopped."""
 
 import asyncio
+import io
 import json
 import sqlite3
 from collections.abc import Callable
@@ -8,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from exchange_kit import Exchange
+from rich.console import Console
 from typer.testing import Result
 
+from fauxchange.cli import stores
+from fauxchange.cli.stores import CommandsProgress
 from fauxchange.data.ports import OrderQuery
 from fauxchange.data.sqlite.adapter import SqliteDataAdapter
 from fauxchange.services.exchange.service.snapshots import SnapshotKeeper
@@ -115,3 +119,19 @@ def test_a_folder_without_an_exchange_is_named(run: Run, tmp_path: Path) -> None
 
     assert result.exit_code == 2
     assert "there is no exchange in data folder" in result.stderr
+
+
+def test_a_long_recovery_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100)
+    monkeypatch.setattr(stores, "messages", lambda: console)
+    moments = iter([0.0, 1.0, 2.0]).__next__
+
+    with CommandsProgress(shown=True, now_s=moments) as progress:
+        progress("replaying the journal", 10, 1_000)
+        progress("replaying the journal", 500, 1_000)
+        progress("replaying the journal", 1_000, 1_000)
+
+    assert "Replaying the journal" in screen.getvalue()
+    assert "1000/1000" in screen.getvalue()
+    assert "commands" in screen.getvalue()

@@ -38,7 +38,6 @@ from fauxchange.services.exchange.service.entries import Note
 
 GENESIS = bytes(32)
 SOURCE = "exchange"
-BLOCK_BYTES = 1 << 20
 
 
 class _Packed(msgspec.Struct, array_like=True):
