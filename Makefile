@@ -27,11 +27,11 @@ test: $(VENV)/dev ## run every test
 
 .PHONY: test-unit
 test-unit: $(VENV)/dev ## run the tests that need no server and no socket
-	$(BIN)/pytest -n $(WORKERS) tests/unit tests/contract tests/simulation tests/architecture
+	$(BIN)/pytest -n $(WORKERS) tests/unit tests/simulation tests/architecture
 
 .PHONY: test-integration
-test-integration: $(VENV)/dev ## run the tests over real sockets and processes
-	$(BIN)/pytest -n $(WORKERS) tests/integration tests/acceptance
+test-integration: $(VENV)/dev ## run the tests over real sockets, processes and stores
+	$(BIN)/pytest -n $(WORKERS) tests/contract tests/integration tests/acceptance
 
 .PHONY: test-mutants
 test-mutants: $(VENV)/dev ## plant bugs in the matching kernel and see that the tests find each
@@ -76,14 +76,25 @@ bench: $(VENV)/runtime ## run the benchmarks, each figure beside its baseline
 build: $(VENV)/dev ## build the wheel and the source distribution into dist/
 	$(BIN)/python -m hatchling build
 
+.PHONY: deploy-validate
+deploy-validate: $(VENV)/dev ## check the deployment; with a Docker engine, build it, start it and ask for its health
+	deploy/validate
+
+.PHONY: image-sizes
+image-sizes: $(VENV)/dev ## measure how large the images are, without a Docker engine
+	$(BIN)/python deploy/image_sizes.py
+
 .PHONY: lock
 lock: $(VENV)/dev ## lock the dependencies anew, after a change in pyproject.toml
 	$(PIP) uv
-	$(LOCK) --group build pyproject.toml --output-file requirements/runtime.txt
-	$(LOCK) --group dev pyproject.toml --output-file requirements/dev.txt
+	$(LOCK) --all-extras --group build pyproject.toml --output-file requirements/runtime.txt
+	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements/dev.txt
+	$(LOCK) --constraints requirements/runtime.txt --no-emit-package numba --no-emit-package llvmlite \
+		pyproject.toml --output-file requirements/slim.txt
+	$(LOCK) --constraints requirements/runtime.txt --group pyproject.toml:build --output-file requirements/build.txt
 
 LOCK := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-annotate --no-header --all-extras
+	--no-emit-index-url --no-annotate --no-header
 
 .PHONY: clean
 clean: ## remove what was built and installed here; data folders stay

@@ -7,6 +7,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
+pytest_plugins = ["fauxchange.testing.plugin", "postgres_kit"]
+
 
 @pytest.fixture
 def recorded_data(request: pytest.FixtureRequest) -> Path:
