@@ -70,7 +70,8 @@ async def _trade(folder: Path, run: int, point: str, count: int) -> None:
         wanted = {"snapshot": "-snapshots", "read-models": "fauxchange.sqlite"}.get(point, "-journal")
         return _Deadly(connection, point, count) if wanted in path.name else connection
 
-    data = SqliteDataAdapter(folder / "fauxchange.sqlite", opener=opener)
+    # Who kills itself at a chosen statement executes it itself; else the files are written by processes, as by a venue.
+    data = SqliteDataAdapter(folder / "fauxchange.sqlite", opener=opener, own_processes=point == "never")
     await data.connect()
     exchange = await Exchange(data).start()
     storing = asyncio.ensure_future(exchange.projector.run())

@@ -84,7 +84,8 @@ def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
 
 
 async def _examine(folder: Path, told: Told) -> None:
-    data = SqliteDataAdapter(folder / "fauxchange.sqlite")
+    # The processes that wrote for the last one killed may still be at it: this waits for them.
+    data = SqliteDataAdapter(folder / "fauxchange.sqlite", own_processes=True)
     await data.connect()
     exchange = await Exchange(data).start()
     accounts = [account for account in exchange.venue.registry.accounts if account > 2]

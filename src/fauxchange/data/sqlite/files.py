@@ -35,9 +35,7 @@ def preparing(path: Path, *, opener: Open = open_connection) -> Iterator[sqlite3
             connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
             yield connection
     except OSError as exc:
-        raise ConfigurationError(
-            f"the data folder {path.parent} cannot be used: {exc.strerror}; choose another folder or its permissions"
-        ) from exc
+        raise folder_refused(path, exc) from exc
     except sqlite3.DatabaseError as exc:
         if error_code(exc) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             raise Unavailable(f"the database {path} is locked by another process") from exc
@@ -58,6 +56,13 @@ def error_code(exc: sqlite3.Error) -> int | None:
     """Return SQLite's primary result code; None for what the Python module itself complains of."""
     extended: int | None = getattr(exc, "sqlite_errorcode", None)
     return None if extended is None else extended & 0xFF
+
+
+def folder_refused(path: Path, exc: OSError) -> ConfigurationError:
+    """Return the failure that a file's folder amounts to which cannot be used."""
+    return ConfigurationError(
+        f"the data folder {path.parent} cannot be used: {exc.strerror}; choose another folder or its permissions"
+    )
 
 
 def _refused(path: Path, exc: Exception, *, broken: bool) -> ConfigurationError:

@@ -1,6 +1,7 @@
-"""The exchange's journal in a SQLite file of its own: appended to by one thread, read by another."""
+"""The exchange's journal in a SQLite file of its own: appended to by one writer, read by a thread."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from fauxchange.data.ports import JournalBatch
 from fauxchange.data.sqlite.files import BUSY_TIMEOUT_MS, Open, open_connection
 from fauxchange.data.sqlite.journal_file import prepare_journal, read_place, read_some
 from fauxchange.data.sqlite.journal_writer import JournalWriter
+from fauxchange.data.sqlite.lanes import hold
 from fauxchange.data.sqlite.writer import PROBE_INTERVAL_S
 from fauxchange.domain.errors import Unavailable
 from fauxchange.platform.ports import DependencyHealth, DependencyStatus
@@ -22,22 +24,33 @@ Result = TypeVar("Result")
 class JournalFile:
     """A connected journal. Make one with `open`, in the event loop that will use it."""
 
-    def __init__(self, path: Path, opener: Open, *, probe_interval_s: float) -> None:
+    def __init__(self, path: Path, opener: Open, *, probe_interval_s: float, lock: int | None) -> None:
         self._path = path
         self._opener = opener
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="fauxchange-journal-reader")
-        self.writer = JournalWriter(path, opener, probe_interval_s=probe_interval_s)
+        self.writer = JournalWriter(path, opener, probe_interval_s=probe_interval_s, lock=lock)
 
     @classmethod
     async def open(
-        cls, path: Path, *, opener: Open = open_connection, probe_interval_s: float = PROBE_INTERVAL_S
+        cls,
+        path: Path,
+        *,
+        opener: Open = open_connection,
+        probe_interval_s: float = PROBE_INTERVAL_S,
+        own_process: bool = False,
     ) -> "JournalFile":
-        """Create the file or check that it is a journal, then start the threads.
+        """Create the file or check that it is a journal, then start its writer: a thread, or a process of its own.
 
         Raises: ConfigurationError if it cannot be used as it is; Unavailable if another process keeps it locked
         """
-        await asyncio.to_thread(prepare_journal, path, opener=opener)
-        return cls(path, opener, probe_interval_s=probe_interval_s)
+        lock = await hold(path) if own_process else None
+        try:
+            await asyncio.to_thread(prepare_journal, path, opener=opener)
+            return cls(path, opener, probe_interval_s=probe_interval_s, lock=lock)
+        except BaseException:
+            if lock is not None:
+                os.close(lock)
+            raise
 
     async def read(self, after_sequence: int) -> AsyncIterator[Sequence[JournalBatch]]:
         """Yield the batches after a sequence, oldest first, some at a time.
