@@ -1,4 +1,4 @@
-"""The layers around a gRPC method, outermost first: trace and request ids, RED metrics, errors, draining.
+"""The layers around a gRPC method, outermost first: trace and request ids, RED metrics, errors, deadlines, draining.
 
 Each layer is a function that calls the next one with the running `Call`. They share one interceptor, which turns any
 of the four kinds of method into one coroutine, so that a layer sees a stream from its first message to its end, in
@@ -20,6 +20,7 @@ from fauxchange.domain.errors import Unavailable
 from fauxchange.platform.errors import answerable, edge_status, trailing_metadata
 from fauxchange.platform.metrics import RedMetrics
 from fauxchange.platform.ports import MetricsPort
+from fauxchange.platform.rpc.deadlines import answering_within
 from fauxchange.platform.tracing import REQUEST_ID_HEADER, current_request, request_context, serving
 
 UNKNOWN_METHOD = "unknown"
@@ -154,6 +155,12 @@ async def errors(call: Call, method: Method) -> Any:
         await call.context.abort(edge_status(failure).grpc, failure.message, trailing_metadata(failure) + ids)
 
 
+async def deadlines(call: Call, method: Method) -> Any:
+    """Bound what is called in turn by how long the caller waits."""
+    with answering_within(call.context.time_remaining()):
+        return await method(call)
+
+
 class Draining:
     """End the streams that would go on for ever when the server stops; the caller is told to come back.
 
@@ -193,7 +200,7 @@ class Draining:
 
 def server_interceptor(metrics: MetricsPort, draining: Draining) -> Layered:
     """Return the interceptor with all layers in their order."""
-    return Layered((tracing, Red(metrics), errors, draining))
+    return Layered((tracing, Red(metrics), errors, deadlines, draining))
 
 
 def _bound(layer: Layer, method: Method) -> Method:
