@@ -12,17 +12,23 @@ import typer
 import typer.main
 
 from fauxchange.cli.app import app
+from fauxchange.data.metrics import StoreMetrics
+from fauxchange.data.redis.metrics import RedisMetrics
 from fauxchange.domain import errors as domain_errors
+from fauxchange.platform.configuration import ConfigurationClientMetrics
 from fauxchange.platform.errors import EDGE_STATUS
 from fauxchange.platform.http.middleware import http_red
 from fauxchange.platform.metrics import EventLoopLag, PrometheusMetrics
+from fauxchange.platform.rpc.client_metrics import ClientMetrics
 from fauxchange.platform.rpc.interceptors import Draining, server_interceptor
 from fauxchange.platform.settings import documented_settings
 from fauxchange.platform.streams.endpoint import StreamMetrics
+from fauxchange.services.configuration.service.metrics import ConfigurationMetrics
 from fauxchange.services.exchange.core.vocabulary import RejectReason
 from fauxchange.services.exchange.service.liquidity import HouseMetrics
 from fauxchange.services.exchange.service.metrics import ExchangeMetrics
 from fauxchange.services.market_data.service.metrics import FeedMetrics
+from fauxchange.services.market_data.service.tuning import TuningMetrics
 
 FIRST_CELL = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
 PYTHON_METRICS = re.compile(r"^(?:process|python)_")
@@ -53,7 +59,20 @@ def test_every_setting_is_on_the_configuration_page(repository: Path) -> None:
 def exposed_metrics() -> dict[str, str]:
     """Return every metric that a process has, with its type."""
     metrics = PrometheusMetrics("service", "instance", "version")
-    for declare in (ExchangeMetrics, FeedMetrics, HouseMetrics, StreamMetrics, EventLoopLag, http_red):
+    for declare in (
+        StoreMetrics,
+        RedisMetrics,
+        ClientMetrics,
+        ConfigurationMetrics,
+        ConfigurationClientMetrics,
+        TuningMetrics,
+        ExchangeMetrics,
+        FeedMetrics,
+        HouseMetrics,
+        StreamMetrics,
+        EventLoopLag,
+        http_red,
+    ):
         declare(metrics)
     server_interceptor(metrics, Draining())
     text = metrics.expose()[0].decode()

@@ -34,6 +34,7 @@ ALLOWED = {
     ("time.time_ns", "platform/http/app.py"): "default of `wall_ns`",
     ("time.time_ns", "data/adapter.py"): "default of `wall_ns`",
     ("time.time_ns", "data/memory/adapter.py"): "default of `wall_ns`",
+    ("time.time_ns", "data/postgres/adapter.py"): "default of `wall_ns`",
     ("time.time_ns", "data/sqlite/adapter.py"): "default of `wall_ns`",
     ("time.time_ns", "venue/process.py"): "the composition root hands the wall clock on",
     ("time.time_ns", "bench/"): "benchmarks measure wall time",

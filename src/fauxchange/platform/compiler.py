@@ -9,7 +9,9 @@ differently), write `x * x` rather than `x**2`, and keep integers within 64 bits
 
 Compiled code is kept on disk. Numba notices an edit in the function's own file only, so the folder is named by all
 that the code is made from: the sources of the modules of every kernel reached, the constants they name, the versions
-of Numba and Python, and the CPU.
+of Numba and Python, and the CPU. A folder that can only be read is used as it is: that is how an image brings the
+machine code along. It is made for the level of CPU that `NUMBA_CPU_NAME` names, since the machine that builds an image
+is another one than those that run it.
 """
 
 import functools
@@ -25,12 +27,12 @@ import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
 from fauxchange.domain.errors import ConfigurationError, check
-from fauxchange.domain.kernels import is_kernel, is_lean
+from fauxchange.domain.kernels import is_kernel, is_lean, prefetch
 from fauxchange.platform.logging import get_logger
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -39,7 +41,26 @@ LEAN_OPTIONS = {"_nrt": False, "forceinline": True}
 """Without Numba's runtime there is nothing that could count references, nor allocate. Calls between lean kernels are
 inlined whatever LLVM makes of their size: they cost more than the memory that the copies take."""
 
+NEEDED_FEATURES = {
+    "x86-64": frozenset[str](),
+    "x86-64-v2": frozenset({"sse4.2", "popcnt"}),
+    "x86-64-v3": frozenset({"sse4.2", "popcnt", "avx2", "bmi2", "lzcnt", "movbe", "f16c"}),
+    "x86-64-v4": frozenset({"avx2", "bmi2", "lzcnt", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}),
+}
+"""What a CPU must have to run what is compiled for a level.
+
+Source: System V ABI for x86-64, micro-architecture levels; without fused multiply-add, which kernels never use
+"""
+
 _log = get_logger(__name__)
+
+
+class _Cache(NamedTuple):
+    """A folder that holds compiled code, or will."""
+
+    folder: Path
+    writable: bool
+
 
 _compiled: dict[types.FunctionType, Any] = {}
 # Numba's cache folder is a setting of the whole process, read while a function is decorated.
@@ -79,7 +100,8 @@ def cache_folder(function: Function) -> Path | None:
     except RuntimeError:
         return None
     digest = hashlib.sha256()
-    facts = (numba.__version__, np.__version__, platform.python_version(), _cpu(), str(LEAN_OPTIONS))
+    hint = inspect.getsource(_prefetch)
+    facts = (numba.__version__, np.__version__, platform.python_version(), _cpu(), str(LEAN_OPTIONS), hint)
     for fact in (*facts, *_ingredients(cast("types.FunctionType", function))):
         digest.update(fact.encode() + b"\0")
     return base / "fauxchange" / "numba" / digest.hexdigest()[:24]
@@ -98,11 +120,37 @@ def _numba() -> Any:
     # Numba decides on the vector library while it is imported.
     os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")
     numba: Any = importlib.import_module("numba")
-    if numba.config.CPU_FEATURES is None:
-        codegen = importlib.import_module("numba.core.codegen")
-        numba.config.CPU_FEATURES = codegen.get_host_cpu_features().replace("+fma", "-fma")
+    _choose_cpu(numba.config)
     _report_compilations()
     return numba
+
+
+def _choose_cpu(config: Any) -> None:
+    """Settle what machine code is made for: the level of CPU that is named, else this machine's; no fused multiply-add.
+
+    Raises: ConfigurationError if this machine cannot run what would be compiled
+    """
+    name = config.CPU_NAME
+    lacking = sorted(NEEDED_FEATURES.get(name, frozenset()) - _host_features())
+    if lacking:
+        raise ConfigurationError(
+            f"this CPU has no {', '.join(lacking)}, which NUMBA_CPU_NAME={name} needs; name a lower level, such as "
+            "x86-64-v2, or unset it to compile for this machine",
+            field="NUMBA_CPU_NAME",
+        )
+    if config.CPU_FEATURES is None and name is None:
+        codegen = importlib.import_module("numba.core.codegen")
+        config.CPU_FEATURES = codegen.get_host_cpu_features()
+    given = (config.CPU_FEATURES or "").replace("+fma", "-fma")
+    # A named level brings the feature along. Other machines than x86-64 do not know it by this name.
+    if "-fma" not in given.split(",") and name in NEEDED_FEATURES:
+        given = ",".join(filter(None, (given, "-fma")))
+    config.CPU_FEATURES = given
+
+
+def _host_features() -> frozenset[str]:
+    binding = importlib.import_module("llvmlite.binding")
+    return frozenset(name for name, there in binding.get_host_cpu_features().items() if there)
 
 
 def _report_compilations() -> None:
@@ -142,24 +190,79 @@ def _compile(function: types.FunctionType) -> Any:
     compiled = _compiled[function] = _decorated(clone, _usable_cache(function), lean=is_lean(function))
     for name, called in _called(function):
         namespace[name] = _compile(called)
+    for name in _names(function.__code__):
+        if namespace.get(name) is prefetch:
+            namespace[name] = _prefetch()
     return compiled
 
 
-def _decorated(clone: types.FunctionType, folder: Path | None, *, lean: bool) -> Any:
+@functools.cache
+def _prefetch() -> Any:
+    """Return the compiled form of `prefetch`: the processor's own instruction."""
+    ir = importlib.import_module("llvmlite.ir")
+    core = importlib.import_module("numba.core")
+    extending = importlib.import_module("numba.extending")
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), core.cgutils.voidptr_t)
+        word = ir.IntType(32)
+        hint = ir.FunctionType(ir.VoidType(), [address.type, word, word, word])
+        function = core.cgutils.get_or_insert_function(builder.module, hint, "llvm.prefetch.p0")
+        # To be read, into the nearest cache, data.
+        builder.call(function, [address, word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    def typed(_context: Any, array: Any, _at: Any) -> Any:
+        return core.types.void(array, core.types.int64), generate
+
+    return extending.intrinsic(typed)
+
+
+def _decorated(clone: types.FunctionType, cache: _Cache | None, *, lean: bool) -> Any:
     numba = _numba()
     options = LEAN_OPTIONS if lean else {}
-    if folder is None:
+    if cache is None:
         return numba.njit(**options)(clone)
     earlier = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder)
+    numba.config.CACHE_DIR = str(cache.folder)
     try:
-        return numba.njit(cache=True, **options)(clone)
+        if cache.writable:
+            return numba.njit(cache=True, **options)(clone)
+        compiled = numba.njit(**options)(clone)
+        compiled._cache = _read_only_cache()(clone)  # noqa: SLF001 - as `enable_caching` does, with another class
+        return compiled
     finally:
         numba.config.CACHE_DIR = earlier
 
 
-def _usable_cache(function: types.FunctionType) -> Path | None:
-    """Return the cache folder, made and writable, or None: without this check Numba would write beside the source."""
+@functools.cache
+def _read_only_cache() -> Any:
+    """Return Numba's cache as a class that never writes: its own refuses folders that it cannot write to."""
+    from numba.core import caching  # noqa: PLC0415 - as heavy as Numba itself
+
+    class Locator(caching.UserProvidedCacheLocator):
+        """The folder that was named, as it is."""
+
+        def ensure_cache_path(self) -> None:
+            """Do nothing: a folder that is missing has nothing to read."""
+
+    class Implementation(caching.CompileResultCacheImpl):
+        _locator_classes = [Locator]  # noqa: RUF012 - Numba declares it so
+
+    class ReadOnlyCache(caching.FunctionCache):
+        """What was compiled before; what is compiled now stays in memory."""
+
+        _impl_class = Implementation
+
+        def save_overload(self, sig: object, data: object) -> None:
+            """Keep nothing."""
+
+    return ReadOnlyCache
+
+
+def _usable_cache(function: types.FunctionType) -> _Cache | None:
+    """Return the cache folder, made or found, or None: without this check Numba would write beside the source."""
     folder = cache_folder(function)
     if folder is None:
         _warn_uncached("there is no home folder")
@@ -167,10 +270,19 @@ def _usable_cache(function: types.FunctionType) -> Path | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return folder
+            return _Cache(folder, writable=True)
     except OSError as exc:
+        if _is_filled(folder):
+            return _Cache(folder, writable=False)
         _warn_uncached(f"{folder.parent}: {exc.strerror}")
         return None
+
+
+def _is_filled(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False
 
 
 @functools.cache
@@ -220,5 +332,6 @@ def _names(code: types.CodeType) -> list[str]:
 
 
 def _cpu() -> str:
+    named = _numba().config.CPU_NAME
     binding = importlib.import_module("llvmlite.binding")
-    return f"{platform.machine()} {binding.get_host_cpu_name()}"
+    return f"{platform.machine()} {named or binding.get_host_cpu_name()}"

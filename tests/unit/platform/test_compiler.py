@@ -1,21 +1,24 @@
 """Compiled kernels: equal to plain Python, linked to each other, kept on disk between processes."""
 
+import ctypes
 import importlib.util
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fauxchange.domain.errors import ConfigurationError, InvariantViolation
 from fauxchange.platform import compiler
-from fauxchange.platform.compiler import cache_folder, compile_kernel, numba_available
+from fauxchange.platform.compiler import NEEDED_FEATURES, cache_folder, compile_kernel, numba_available
 
 MODULE = """
 import math
@@ -93,11 +96,26 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-def run_script(source: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+def run_script(source: Path, environ: Mapping[str, str], *, obeying: bool = False) -> dict[str, Any]:
+    """Run a process that compiles; one that is `obeying` is bound by the rights of files even as root."""
     command = [sys.executable, "-c", SCRIPT]
     environ = os.environ | {"PYTHONPATH": str(source.parent)} | environ
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        command,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        preexec_fn=obey_rights if obeying else None,
+    )
     return json.loads(done.stdout) | {"log": done.stderr}
+
+
+def obey_rights() -> None:
+    """Give up root's privilege to write where nobody may; who is not root has none."""
+    drop_from_bounding_set, override_rights = 24, 1
+    ctypes.CDLL(None).prctl(drop_from_bounding_set, override_rights, 0, 0, 0)
 
 
 def test_compiled_code_is_kept_for_the_next_process_and_gives_the_same_bits(source: Path, tmp_path: Path) -> None:
@@ -110,6 +128,30 @@ def test_compiled_code_is_kept_for_the_next_process_and_gives_the_same_bits(sour
     assert Path(second["folder"]).is_relative_to(tmp_path / "cache" / "fauxchange" / "numba")
 
 
+HINTING = """
+import numpy as np
+from fauxchange.domain.kernels import lean_kernel, prefetch
+
+@lean_kernel
+def last(array, far):
+    prefetch(array, far)
+    prefetch(array, -far)
+    return array[len(array) - 1]
+"""
+
+
+def test_a_hint_becomes_an_instruction_that_reads_nothing(source: Path) -> None:
+    source.write_text(HINTING)
+    plain = load(source).last
+    compiled = compile_kernel(plain)
+    numbers = np.arange(3)
+
+    outcomes = plain(numbers, 2**40), compiled(numbers, 2**40)
+
+    assert outcomes == (2, 2)
+    assert "llvm.prefetch" in next(iter(compiled.inspect_llvm().values()))
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(source: Path, tmp_path: Path) -> None:
     outcome = run_script(source, {"XDG_CACHE_HOME": str(source)})
 
@@ -118,6 +160,81 @@ def test_a_cache_that_cannot_be_written_is_done_without(source: Path, tmp_path: 
     assert outcome["log"].count("compiled kernels are not cached") == 1
     # Numba's own files; Python may keep its bytecode there.
     assert not [*tmp_path.rglob("*.nbi"), *tmp_path.rglob("*.nbc")]
+
+
+def test_a_cache_that_can_only_be_read_is_used_as_it_is_wherever_it_lies(source: Path, tmp_path: Path) -> None:
+    first = run_script(source, {"XDG_CACHE_HOME": str(tmp_path / "made")})
+    (tmp_path / "made").rename(tmp_path / "moved")
+    protect(tmp_path / "moved")
+
+    outcome = run_script(source, {"XDG_CACHE_HOME": str(tmp_path / "moved")}, obeying=True)
+
+    assert (outcome["hits"], outcome["misses"]) == (1, 0)
+    assert outcome["result"] == first["result"]
+    assert "not cached" not in outcome["log"]
+
+
+def test_what_a_cache_that_can_only_be_read_lacks_is_compiled_and_not_kept(source: Path, tmp_path: Path) -> None:
+    run_script(source, {})
+    for made in (tmp_path / "cache").rglob("*.nb[ic]"):
+        made.unlink()
+    protect(tmp_path / "cache")
+
+    outcome = run_script(source, {}, obeying=True)
+
+    assert (outcome["hits"], outcome["misses"]) == (0, 1)
+    assert outcome["result"] == outcome["plain"]
+    assert not [*(tmp_path / "cache").rglob("*.nb[ic]")]
+
+
+def protect(folder: Path) -> None:
+    """Take the right to write from a folder and all that is in it."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the levels are those of x86-64")
+def test_code_is_made_for_the_level_of_cpu_that_is_named_and_found_by_that_name(source: Path) -> None:
+    own = run_script(source, {})
+    named = run_script(source, {"NUMBA_CPU_NAME": "x86-64-v2"})
+    again = run_script(source, {"NUMBA_CPU_NAME": "x86-64-v2"})
+
+    assert (named["hits"], named["misses"]) == (0, 1)
+    assert (again["hits"], again["misses"]) == (1, 0)
+    assert named["folder"] != own["folder"]
+    assert named["result"] == own["result"]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the levels are those of x86-64")
+def test_a_level_that_this_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = SimpleNamespace(CPU_NAME="x86-64-v3", CPU_FEATURES=None)
+    monkeypatch.setattr(compiler, "_host_features", lambda: NEEDED_FEATURES["x86-64-v3"] - {"avx2", "bmi2"})
+
+    with pytest.raises(ConfigurationError, match=r"no avx2, bmi2, which NUMBA_CPU_NAME=x86-64-v3 needs") as refused:
+        compiler._choose_cpu(config)
+
+    assert refused.value.field == "NUMBA_CPU_NAME"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "features"),
+    [
+        ("x86-64-v3", None, "-fma"),
+        ("x86-64-v3", "+avx,+fma", "+avx,-fma"),
+        ("generic", "", ""),
+        ("znver3", "+fma", "-fma"),
+    ],
+)
+def test_multiplication_and_addition_are_never_fused(
+    name: str, given: str | None, features: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SimpleNamespace(CPU_NAME=name, CPU_FEATURES=given)
+    monkeypatch.setattr(compiler, "_host_features", lambda: NEEDED_FEATURES["x86-64-v4"] | NEEDED_FEATURES["x86-64-v3"])
+
+    compiler._choose_cpu(config)
+
+    chosen = config.CPU_FEATURES
+    assert chosen == features
 
 
 def test_with_the_compiler_switched_off_a_kernel_stays_python_and_numba_is_not_imported(source: Path) -> None:

@@ -10,6 +10,7 @@ from fauxchange import __version__
 from fauxchange.domain.errors import ConfigurationError
 from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_MS, NS_PER_S, parse_time
 from fauxchange.platform.settings import ReplayFile, Settings, check_env_file, documented_settings, load_settings
+from fauxchange.platform.settings.deployment import COMPOSE_VARIABLES
 
 
 def load(environ: dict[str, str] | None = None, **overrides: object) -> Settings:
@@ -351,7 +352,8 @@ def test_check_of_a_missing_env_file_says_how_to_make_one(tmp_path: Path) -> Non
 def test_every_setting_is_documented_with_unit_default_and_meaning() -> None:
     rows = documented_settings()
 
-    assert [row.name for row in rows] == [field.alias for field in Settings.model_fields.values()]
+    fields = [field.alias for field in Settings.model_fields.values()]
+    assert [row.name for row in rows] == [*fields, *COMPOSE_VARIABLES]
     assert all(row.unit and row.default and row.description and row.group for row in rows)
 
 

@@ -1,6 +1,7 @@
 """Settings: every variable the process reads, from where, and what it means.
 
 * `model` declares the variables: name, default, bounds, unit, meaning;
+* `rules` says what holds of them beyond their types;
 * `values` reads the written forms (durations, symbols, maps) into the types the code works with;
 * `sources` gathers the variables from overrides, environment, `.env` and a configuration file, and names what is wrong;
 * `documentation` lists the variables, writes `.env.example` and checks a `.env`.

@@ -12,7 +12,6 @@ from fauxchange.domain.times import parse_duration
 
 _MAP = "pairs such as BTC/USD=1.5,default=2 with positive numbers"
 _MAP_UNIT = "comma-separated; entries add to the defaults, `default` is for all other symbols"
-LATER = "(takes effect with the real stores)"
 _PORT = "a port from 0 to 65535 (0 takes any free one)"
 SQL_URL = "a URL such as postgresql://user:password@host:5432/database?sslmode=require"
 REDIS_URL = "a URL such as redis://user:password@host:6379/0"
@@ -91,6 +90,12 @@ def port(name: str, default: str, description: str, shown: str | None = None, **
 def text(name: str, default: str, description: str, shown: str | None = None) -> Any:
     """Declare a setting that is some text."""
     return setting(name, default, description, expected="some text", unit="text", shown=shown, min_length=1)
+
+
+def addresses(name: str, description: str) -> Any:
+    """Declare a setting that names where a service is called; without it the registry is asked."""
+    unit = "HOST:PORT, comma-separated"
+    return setting(name, "", description, expected="addresses such as 127.0.0.1:9093", unit=unit, shown="none")
 
 
 def by_symbol(name: str, default: str, description: str, *, expected: str = _MAP, value: str = "number") -> Any:

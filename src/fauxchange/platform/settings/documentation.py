@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fauxchange.domain.errors import ConfigurationError
 from fauxchange.platform.settings.declaring import DECLARED, Declared
+from fauxchange.platform.settings.deployment import COMPOSE_VARIABLES, compose_problems
 from fauxchange.platform.settings.sources import read_env_file, validated
 
 _GROUPS = {
@@ -16,11 +17,15 @@ _GROUPS = {
     "SEED": "Venue time and chance",
     "DEFAULT_SYMBOLS": "Market data",
     "EXCHANGE_SYMBOLS": "Exchange",
+    "CONFIG_SERVICE_URL": "Configuration at run time",
     "SNAPSHOT_INTERVAL": "History",
     "RESUME_BUFFER": "Streams",
     "TEST_POSTGRES_URL": "Tests",
+    "POSTGRES_PASSWORD": "Deployment with compose",
 }
 """The first variable of each group, and the group's heading."""
+
+_ALL = {**DECLARED, **COMPOSE_VARIABLES}
 
 _HEAD = """\
 # Settings of Fauxchange. Copy this file to `.env` and change what you need; every line may go.
@@ -55,7 +60,7 @@ def env_example() -> str:
             group = row.group
             lines.append(f"\n# --- {group} ---\n")
         lines.append(f"# {row.description}. Unit: {row.unit}. Default: {row.default}.")
-        lines.append(f"{row.name}={_value(DECLARED[row.name])}\n")
+        lines.append(f"{row.name}={_value(_ALL[row.name])}\n")
     return "\n".join(lines)
 
 
@@ -64,17 +69,20 @@ def check_env_file(path: Path) -> list[str]:
     if not path.exists():
         return [f"{path} is missing: copy .env.example to {path} and change what you need"]
     problems: dict[str, str] = {}
+    compose = {name: declared.default for name, declared in COMPOSE_VARIABLES.items()}
     try:
-        given = read_env_file(path, problems)
+        given = read_env_file(path, problems, compose)
     except ConfigurationError as exc:
         return [exc.message]
-    _, wrong = validated(given)
+    settings, wrong = validated(given)
+    if settings is not None:
+        wrong |= compose_problems(compose, production=settings.environment == "production")
     return [*problems.values(), *wrong.values()]
 
 
 def _rows() -> Iterator[DocumentedSetting]:
     group = ""
-    for name, declared in DECLARED.items():
+    for name, declared in _ALL.items():
         group = _GROUPS.get(name, group)
         yield DocumentedSetting(
             name=name,

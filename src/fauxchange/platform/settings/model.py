@@ -6,20 +6,16 @@ they are written in `.env`, and take the same way through validation as a value 
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
-
-from pydantic import SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from fauxchange import __version__
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.intervals import INTERVALS_NS
 from fauxchange.domain.times import NS_PER_MS, NS_PER_S, format_duration, parse_time
 from fauxchange.platform.settings.declaring import (
-    LATER,
     REDIS_URL,
     SQL_URL,
+    addresses,
     by_symbol,
     choice,
     count,
@@ -30,7 +26,9 @@ from fauxchange.platform.settings.declaring import (
     setting,
     text,
 )
+from fauxchange.platform.settings.rules import CheckedSettings
 from fauxchange.platform.settings.values import (
+    Addresses,
     AmountBySymbol,
     BandBySymbol,
     CountBySymbol,
@@ -44,9 +42,11 @@ from fauxchange.platform.settings.values import (
     IntervalNs,
     LevelsBySymbol,
     Lower,
+    MaybeHost,
     MaybeSymbols,
     MomentNs,
     OptionalFile,
+    OptionalText,
     Positive,
     PositiveBySymbol,
     PostgresUrl,
@@ -58,11 +58,6 @@ from fauxchange.platform.settings.values import (
     StyleBySymbol,
     Symbols,
     for_symbol,
-    read_amounts,
-    read_counts,
-    read_decimals,
-    read_positives,
-    read_styles,
     url_secrets,
 )
 
@@ -80,15 +75,6 @@ _COUNTS = "pairs such as BTC/USD=5,default=3 with whole numbers, or one number f
 _NUMBERS = "pairs such as BTC/USD=1.5,default=2 with positive numbers, or one number for all"
 _TIERS = "pairs such as 0=10,1=8 with tiers from 0 to 15 and fees from 0 to 1000, tier 0 among them"
 _TIERS_UNIT = "tier=basis points, comma-separated; a tier that is not named has the fee of the one below it"
-_MAPS: Mapping[str, Callable[[object], Mapping[str, Any]]] = {
-    **dict.fromkeys(("initial_prices", "tick_sizes", "lot_sizes", "spread_bps"), read_decimals),
-    **dict.fromkeys(("house_level_spacing_bps", "house_best_notional", "house_level_growth"), read_positives),
-    **dict.fromkeys(("min_notional", "max_notional", "max_quantity"), read_amounts),
-    **dict.fromkeys(("price_band_bps", "max_open_orders", "house_levels"), read_counts),
-    "house_liquidity": read_styles,
-}
-"""The maps of symbols, to whose defaults entries are added, and what reads them."""
-_POOLS = {"max_idle_connections": "max_connections", "redis_min_idle_conns": "redis_pool_size"}
 
 
 def _at_most(pool: str, default: int) -> Callable[[Mapping[str, Any]], int]:
@@ -101,13 +87,11 @@ def _audit_port(values: Mapping[str, Any]) -> int:
     return http_port + 100 if http_port else 0
 
 
-class Settings(BaseSettings):
+class Settings(CheckedSettings):
     """Every variable of the process; see `.env.example` for the written forms.
 
     Units: fields ending in `_ns` in nanoseconds; `speed` in venue seconds per second, infinite for `max`
     """
-
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     # Service
     service_name: str = text(
@@ -176,36 +160,39 @@ class Settings(BaseSettings):
         "memory",
     )
     postgres_url: PostgresUrl = setting(
-        "POSTGRES_URL", "", f"PostgreSQL to keep history in {LATER}", expected=SQL_URL, unit="URL", shown="none"
+        "POSTGRES_URL",
+        "",
+        "PostgreSQL to keep everything in that belongs into SQL",
+        expected=SQL_URL,
+        unit="URL",
+        shown="none",
     )
-    max_connections: int = count(
-        "MAX_CONNECTIONS", "25", f"Most connections to PostgreSQL {LATER}", 1, 1_000, "connections"
-    )
+    max_connections: int = count("MAX_CONNECTIONS", "25", "Most connections to PostgreSQL", 4, 1_000, "connections")
     max_idle_connections: int = count(
         "MAX_IDLE_CONNECTIONS",
         "10",
-        f"Connections to PostgreSQL kept open idle {LATER}",
+        "Connections to PostgreSQL kept open idle",
         0,
         1_000,
         "connections",
         default_factory=_at_most("max_connections", 10),
     )
     connection_max_lifetime_ns: DurationNs = duration(
-        "CONNECTION_MAX_LIFETIME", "300s", f"Age at which a connection is replaced {LATER}", "1s", "1d"
+        "CONNECTION_MAX_LIFETIME", "300s", "Age at which a connection is replaced", "1s", "1d"
     )
     redis_url: RedisUrl = setting(
         "REDIS_URL",
         "",
-        f"Redis for cache, registry and hot history {LATER}",
+        "Redis for cache, registry, hot history and price streams",
         expected=REDIS_URL,
         unit="URL",
         shown="none",
     )
-    redis_pool_size: int = count("REDIS_POOL_SIZE", "10", f"Most connections to Redis {LATER}", 1, 1_000, "connections")
+    redis_pool_size: int = count("REDIS_POOL_SIZE", "10", "Most connections to Redis", 1, 1_000, "connections")
     redis_min_idle_conns: int = count(
         "REDIS_MIN_IDLE_CONNS",
         "2",
-        f"Connections to Redis kept open idle {LATER}",
+        "Connections to Redis kept open idle",
         0,
         1_000,
         "connections",
@@ -226,6 +213,16 @@ class Settings(BaseSettings):
     service_ttl_ns: DurationNs = duration(
         "SERVICE_TTL", "90s", "Age of its heartbeat at which a service counts as gone", "200ms", "1d"
     )
+    advertised_host: MaybeHost = setting(
+        "ADVERTISED_HOST",
+        "",
+        "Host by which other services reach this one, as the registry tells it",
+        expected="a host name or an address, without a port",
+        unit="host",
+        shown="GRPC_HOST; this machine's name where that is every address",
+    )
+    market_data_grpc: Addresses = addresses("MARKET_DATA_GRPC", "Where market-data is called, instead of the registry")
+    exchange_grpc: Addresses = addresses("EXCHANGE_GRPC", "Where the exchange is called, instead of the registry")
 
     # Venue time and chance
     seed: int = count("SEED", "1", "Seed of every random stream", 0, 2**63 - 1, "number")
@@ -463,6 +460,31 @@ class Settings(BaseSettings):
         "commands",
     )
 
+    # Configuration at run time
+    config_service_url: OptionalText = setting(
+        "CONFIG_SERVICE_URL",
+        "",
+        "Address of the configuration service for a service that runs apart from it",
+        expected="an address such as http://127.0.0.1:8088",
+        unit="http address",
+        shown="the one in the registry",
+        pattern=r"^https?://[^\s/@]+/?$",
+    )
+    config_timeout_ns: DurationNs = duration(
+        "CONFIG_TIMEOUT", "2s", "Longest wait for an answer of the configuration service", "10ms", "1m"
+    )
+    configuration_file: OptionalFile = setting(
+        "CONFIGURATION_FILE",
+        "",
+        "Values that the configuration service starts with, and schemas of services of your own",
+        expected="a YAML or TOML file",
+        unit="file",
+        shown="none",
+    )
+    configuration_max_age_ns: DurationNs = duration(
+        "CONFIGURATION_MAX_AGE", "5s", "How long readers may keep a value without asking again", "0s", "1h"
+    )
+
     # History
     snapshot_interval_ns: DurationNs = duration(
         "SNAPSHOT_INTERVAL", "1m", "Time between two stored snapshots of a symbol", "1s", "1d"
@@ -519,54 +541,6 @@ class Settings(BaseSettings):
         unit="URL",
         shown="a server the tests start",
     )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what `load_settings` has gathered and nothing else: it knows where each value came from."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
-
-    @field_validator(*_MAPS)
-    @classmethod
-    def _add_to_defaults(cls, given: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
-        name = str(info.field_name)
-        return MappingProxyType({**_MAPS[name](cls.model_fields[name].default), **given})
-
-    @field_validator("max_idle_connections", "redis_min_idle_conns")
-    @classmethod
-    def _fit_the_pool(cls, idle: int, info: ValidationInfo) -> int:
-        pool = _POOLS[str(info.field_name)]
-        if idle > info.data.get(pool, idle):
-            raise ValueError(f"more than {pool.upper()}, which is {info.data[pool]}")
-        return idle
-
-    @field_validator("service_ttl_ns")
-    @classmethod
-    def _outlive_a_heartbeat(cls, ttl_ns: int, info: ValidationInfo) -> int:
-        if ttl_ns <= info.data.get("heartbeat_interval_ns", 0):
-            raise ValueError("longer than HEARTBEAT_INTERVAL, or services vanish between two heartbeats")
-        return ttl_ns
-
-    @field_validator("house_stale_after_ns")
-    @classmethod
-    def _outlive_a_price(cls, stale_after_ns: int, info: ValidationInfo) -> int:
-        if stale_after_ns <= info.data.get("price_update_interval_ns", 0):
-            raise ValueError("longer than PRICE_UPDATE_INTERVAL, or quotes vanish between two prices")
-        return stale_after_ns
-
-    @field_validator("audit_key", "admin_key")
-    @classmethod
-    def _hard_to_guess(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and len(key.get_secret_value()) < 16:
-            raise ValueError("too short")
-        return key
 
     @property
     def virtual_time(self) -> bool:

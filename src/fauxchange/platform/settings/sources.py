@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from fauxchange.domain.errors import ConfigurationError
 from fauxchange.platform.settings.declaring import DECLARED
+from fauxchange.platform.settings.deployment import COMPOSE_VARIABLES, example_passwords, example_secrets
 from fauxchange.platform.settings.model import Settings
 
 # pydantic names a field by its alias where a value was given, and by its own name where the default is at fault.
@@ -67,6 +68,8 @@ def load_settings(
         given |= layer
     settings, wrong = validated(given)
     problems |= wrong
+    if settings is not None and settings.environment == "production":
+        problems |= example_passwords(os.environ if environ is None else environ)
     if settings is None or problems:
         raise ConfigurationError(_told(problems), details=problems)
     return settings
@@ -75,7 +78,8 @@ def load_settings(
 def validated(given: Layer) -> tuple[Settings | None, dict[str, str]]:
     """Return the settings, or None and what is wrong, by variable."""
     try:
-        return Settings.model_validate({name: item.value for name, item in given.items()}), {}
+        settings = Settings.model_validate({name: item.value for name, item in given.items()})
+        return settings, example_secrets(settings)
     except ValidationError as exc:
         problems: dict[str, str] = {}
         for error in exc.errors(include_url=False):
@@ -87,8 +91,11 @@ def validated(given: Layer) -> tuple[Settings | None, dict[str, str]]:
         return None, problems
 
 
-def read_env_file(path: Path | None, problems: dict[str, str]) -> Layer:
-    """Return the variables of a `.env`; what is wrong with it goes into `problems`. A missing file gives none."""
+def read_env_file(path: Path | None, problems: dict[str, str], compose: dict[str, str] | None = None) -> Layer:
+    """Return the settings in a `.env`; a missing file gives none.
+
+    What is wrong with it goes into `problems`, what `deploy/compose.yaml` reads into `compose`.
+    """
     if path is None or not path.exists():
         return {}
     layer: Layer = {}
@@ -101,6 +108,9 @@ def read_env_file(path: Path | None, problems: dict[str, str]) -> Layer:
             problems[where] = f"{where}: expected NAME=value"
         elif binding.key is None or binding.key in _READ_BY_TESTS:
             continue
+        elif binding.key in COMPOSE_VARIABLES:
+            if compose is not None and binding.value:
+                compose[binding.key] = binding.value
         elif binding.key not in DECLARED:
             problems[binding.key] = _unknown(binding.key, where)
         elif binding.value:

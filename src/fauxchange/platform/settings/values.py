@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr
@@ -32,6 +32,7 @@ MAX_ASSET_DECIMALS = 12
 """With more, 64 bits would hold too little of an asset."""
 MAX_TIER = 15
 MAX_FEE_BPS = 1_000
+_EVERY_ADDRESS = frozenset({"0.0.0.0", "::", "*"})  # noqa: S104 - what is refused, nothing listens there
 _ASSET = re.compile(r"[A-Z0-9]{1,16}")
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -150,6 +151,16 @@ def read_styles(value: object) -> Mapping[str, str]:
     return read_map(value, _symbol_or_default, _style, alone=DEFAULT_KEY)
 
 
+MAP_READERS: Mapping[str, Callable[[object], Mapping[str, Any]]] = {
+    **dict.fromkeys(("initial_prices", "tick_sizes", "lot_sizes", "spread_bps"), read_decimals),
+    **dict.fromkeys(("house_level_spacing_bps", "house_best_notional", "house_level_growth"), read_positives),
+    **dict.fromkeys(("min_notional", "max_notional", "max_quantity"), read_amounts),
+    **dict.fromkeys(("price_band_bps", "max_open_orders", "house_levels"), read_counts),
+    "house_liquidity": read_styles,
+}
+"""The settings that are maps of symbols, to whose defaults entries are added, and what reads them."""
+
+
 def read_tiers(value: object) -> Mapping[int, Decimal]:
     """Return a map of fee tiers to basis points; tier 0 is there."""
     tiers = read_map(value, _whole, _not_negative, alone=0)
@@ -261,6 +272,25 @@ def _pushes(value: object) -> tuple[str, ...]:
     return tuple(item.strip() for item in items)
 
 
+def _addresses(value: object) -> tuple[str, ...]:
+    return tuple(_address(item) for item in _items(value))
+
+
+def _address(text: str) -> str:
+    parts = urlsplit(f"//{text}")
+    # Reading the port raises ValueError for one that is not a number up to 65535.
+    if not parts.hostname or not parts.port or parts.netloc != text or "@" in text:
+        raise ValueError(f"{text!r} is not HOST:PORT")
+    return text
+
+
+def _host(text: str) -> str:
+    bare = text.strip("[]")
+    if urlsplit(f"//{f'[{bare}]' if ':' in bare else bare}/").hostname != bare.lower() or bare in _EVERY_ADDRESS:
+        raise ValueError("not a host that others could call")
+    return bare
+
+
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -317,6 +347,9 @@ ImportPaths = Annotated[tuple[str, ...], PlainValidator(_import_paths)]
 Pushes = Annotated[tuple[str, ...], PlainValidator(_pushes)]
 Replays = Annotated[tuple[ReplayFile, ...], PlainValidator(_replays)]
 FolderOrFile = Annotated[Path, AfterValidator(Path.expanduser)]
+Addresses = Annotated[tuple[str, ...], PlainValidator(_addresses)]
+MaybeHost = Annotated[Annotated[str, AfterValidator(_host)] | None, BeforeValidator(_unset)]
+OptionalText = Annotated[str | None, BeforeValidator(_unset)]
 OptionalFile = Annotated[FolderOrFile | None, BeforeValidator(_unset)]
 PostgresUrl = Annotated[Annotated[SecretStr, AfterValidator(_postgres_url)] | None, BeforeValidator(_unset)]
 RedisUrl = Annotated[Annotated[SecretStr, AfterValidator(_redis_url)] | None, BeforeValidator(_unset)]
