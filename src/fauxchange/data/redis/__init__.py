@@ -1,0 +1,1 @@
+"""Cache, registry, hot price history and price streams in Redis."""
