@@ -1,7 +1,8 @@
 """What the market-data service needs from others."""
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.market_data import FeedSource, Metadata
@@ -50,6 +51,26 @@ class PriceSource(Protocol):
 
     def report(self) -> Metadata:
         """Return counts worth showing an operator: rows, gaps, duplicates, reconnects, staleness."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeValues:
+    """What is configured for the feed, by key, as it is at a version."""
+
+    version: int
+    values: Mapping[str, Any]
+
+
+class RuntimeParameters(Protocol):
+    """Where the parameters come from that may change while the feed runs."""
+
+    async def current(self) -> RuntimeValues | None:
+        """Return what is configured now, or None if nobody can say; it never waits for long."""
+        ...
+
+    def changes(self) -> AsyncIterator[RuntimeValues]:
+        """Yield what is configured, and again after each change; who cannot be asked is asked again by and by."""
         ...
 
 

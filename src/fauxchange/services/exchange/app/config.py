@@ -43,6 +43,8 @@ class ExchangeConfig:
     fees: Mapping[int, tuple[int, int]]
     pricing: Mapping[str, Pricing]
     """Where prices come from, by instrument; one that is not here has none."""
+    feeds: Mapping[str, Instrument]
+    """What market data is read for, as it is set: the grids that `pricing` counts on."""
     house: Mapping[str, HousePlan]
     """How the house quotes, by instrument."""
     house_funds: int
@@ -83,6 +85,7 @@ def read_config(settings: Settings, feeds: Sequence[Instrument] | None = None) -
         listings=listings,
         fees=_fees(settings),
         pricing=pricing,
+        feeds={each.feed: priced[each.feed] for each in pricing.values() if each.feed is not None},
         house={listing.symbol: _plan(settings, listing, pricing, len(listings)) for listing in listings},
         house_funds=HOUSE_FUNDS,
         house_refresh_interval_ns=settings.house_refresh_interval_ns,

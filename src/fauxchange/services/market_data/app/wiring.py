@@ -24,9 +24,10 @@ from fauxchange.platform.streams.websocket import StreamEndpoint
 from fauxchange.services.market_data.app.config import MarketDataConfig
 from fauxchange.services.market_data.app.model import model_source
 from fauxchange.services.market_data.app.sources import Sources, served
+from fauxchange.services.market_data.core.feed_parameters import FeedParameters
 from fauxchange.services.market_data.core.quotes import FixedSpread, SpreadPolicy, VolatilitySpread
 from fauxchange.services.market_data.core.scenarios import ScenarioSpec
-from fauxchange.services.market_data.ports import PriceSource
+from fauxchange.services.market_data.ports import PriceSource, RuntimeParameters
 from fauxchange.services.market_data.rest import audit_routes, market_data_routes
 from fauxchange.services.market_data.rpc import SERVICE_NAME, MarketDataRpc
 from fauxchange.services.market_data.service.feed import STATE_STREAMS, MarketDataService
@@ -36,6 +37,7 @@ from fauxchange.services.market_data.service.metrics import FeedMetrics
 from fauxchange.services.market_data.service.runner import CLOSING_PRIORITY, FeedRunner, Repeating
 from fauxchange.services.market_data.service.scenarios import ScenarioDirector
 from fauxchange.services.market_data.service.simulation import ModelSource
+from fauxchange.services.market_data.service.tuning import FeedTuner
 from fauxchange.services.market_data.ws import market_data_endpoint
 
 NAME = "market-data"
@@ -66,6 +68,8 @@ class MarketData:
         *,
         service: MarketDataService,
         director: ScenarioDirector,
+        tuner: FeedTuner,
+        parameters: RuntimeParameters | None,
         runners: Sequence[FeedRunner],
         model: ModelSource | None,
         history: History,
@@ -78,9 +82,12 @@ class MarketData:
         supervisor: Supervisor,
         scenarios: Sequence[ScenarioSpec],
         resumed: Mapping[str, Any],
+        is_store_away: bool = False,
     ) -> None:
         self.service = service
         self.director = director
+        self.tuner = tuner
+        self._parameters = parameters
         self._config = config
         self._runners = runners
         self._model = model
@@ -93,6 +100,8 @@ class MarketData:
         self._supervisor = supervisor
         self._scenarios = scenarios
         self._resumed = resumed
+        self._is_store_away = is_store_away
+        self._are_symbols_stored = False
         self._tasks: list[asyncio.Task[Any]] = []
         self.rpc = MarketDataRpc(
             service,
@@ -149,6 +158,7 @@ class MarketData:
                 }
                 for symbol, market in self.service.markets.items()
             },
+            "parameters": {"version": self.tuner.version, **dict(self.tuner.parameters.items())},
             "history": {"backlog": self._history.backlog, "rows_lost": self._history.rows_lost},
             "scenarios": len([run for run in self.director.runs() if not run.is_over]),
         }
@@ -157,11 +167,12 @@ class MarketData:
         """Open the sources, go on where the last run stopped, and begin to feed. Raises: ConfigurationError."""
         start_ns = self._clock.now_ns()
         await self._resume(start_ns)
+        if self._parameters is not None and (told := await self._parameters.current()) is not None:
+            self.tuner.apply(told.version, told.values)
         for runner in self._runners:
             await runner.source.open(start_ns)
             log.info("feed_source_opened", source=runner.name, **runner.source.report())
-        for market in self.service.get_active_symbols():
-            await self._data.symbols.upsert(_symbol_record(market))
+        await self._store_symbols()
         if self._scenarios:
             await self.director.start(self._scenarios, actor="configuration")
         self._history.start()
@@ -176,6 +187,7 @@ class MarketData:
             *([("candles closing", closing.run())] if self._has_live_source else []),
             ("snapshots", snapshots.run()),
             ("checkpoints", self._checkpoint_for_ever()),
+            *([] if self._parameters is None else [("feed parameters", self.tuner.follow(self._parameters))]),
             *((f"feed {runner.name}", runner.run()) for runner in self._runners),
         ]
         self._tasks = [self._supervisor.supervise(coroutine, name) for name, coroutine in work]
@@ -197,7 +209,16 @@ class MarketData:
         with suppress(Unavailable):
             await self._save(clean=True)
 
+    async def _store_symbols(self) -> None:
+        """Tell the store which symbols are served; if it is away, the next checkpoint tries again."""
+        with suppress(Unavailable):
+            for market in self.service.get_active_symbols():
+                await self._data.symbols.upsert(_symbol_record(market))
+            self._are_symbols_stored = True
+
     async def _resume(self, start_ns: int) -> None:
+        if self._is_store_away:
+            return
         model_state = await self._data.state.load(STATE_MODEL) if self._resumed else None
         if self._model is not None and model_state is not None and not self._model.restore(model_state):
             log.warning("feed_starts_afresh", reason="seed, symbols, model or interval are other than in the last run")
@@ -241,6 +262,8 @@ class MarketData:
             since_s += 1.0
             if since_s >= CHECKPOINT_S:
                 since_s = 0.0
+                if not self._are_symbols_stored:
+                    await self._store_symbols()
                 with suppress(Unavailable):
                     await self._save(clean=False)
 
@@ -256,13 +279,16 @@ async def build_market_data(
     supervisor: Supervisor,
     scenarios: Sequence[ScenarioSpec] = (),
     extra_sources: Sequence[PriceSource] = (),
+    parameters: RuntimeParameters | None = None,
     stream_metrics: StreamMetrics | None = None,
 ) -> MarketData:
     """Return the service over a connected data adapter.
 
-    `extra_sources` are sources that no setting describes (a fixed path, a user's own).
+    `extra_sources` are sources that no setting describes (a fixed path, a user's own), `parameters` say what changes
+    while the feed runs.
     """
-    resumed = await data.state.load(STATE_STREAMS) or {}
+    resumed = await _stored_run(data)
+    is_store_away, resumed = resumed is None, resumed or {}
     epoch, sequences = _numbering(resumed, wall_ns)
     if last_venue_ns(resumed) > clock.now_ns() + SET_BACK_NS:
         # An explicit start time, or a recording's: what was stored lies in the future and cannot be gone on from.
@@ -270,7 +296,8 @@ async def build_market_data(
         epoch, sequences = _numbering({**resumed, "clean": False}, wall_ns)
         resumed = {}
     trail = AuditTrail(NAME, data.audit, clock=clock)
-    await trail.open()
+    with suppress(Unavailable):
+        await trail.open()
     model = await model_source(config, sources.modelled)
     feeds: list[PriceSource] = [
         *([model] if model is not None else []),
@@ -340,10 +367,23 @@ async def build_market_data(
         )
         for priority, feed in enumerate(feeds)
     ]
+    tuner = FeedTuner(
+        markets,
+        model,
+        _defaults(config, markets, model),
+        # The model's runner is the first, if there is a model.
+        reschedule=runners[0].reschedule if runners else lambda: None,
+        speed=config.speed,
+        trail=trail,
+        clock=clock,
+        metrics=metrics,
+    )
     return MarketData(
         config,
         service=service,
         director=director,
+        tuner=tuner,
+        parameters=parameters,
         runners=runners,
         model=model,
         history=history,
@@ -356,7 +396,20 @@ async def build_market_data(
         supervisor=supervisor,
         scenarios=scenarios,
         resumed=resumed,
+        is_store_away=is_store_away,
     )
+
+
+async def _stored_run(data: DataAdapter) -> Mapping[str, Any] | None:
+    """Return what the last run stored, None if the store is away.
+
+    The feed then begins a new epoch, as after a run that did not end well: prices need no store.
+    """
+    try:
+        return await data.state.load(STATE_STREAMS) or {}
+    except Unavailable as exc:
+        log.warning("feed_starts_without_store", error=exc.message)
+        return None
 
 
 async def stored_venue_ns(data: DataAdapter) -> int:
@@ -377,6 +430,15 @@ def _numbering(resumed: Mapping[str, Any], wall_ns: WallTime) -> tuple[int, Sequ
     if resumed.get("clean"):
         return int(resumed["epoch"]), Sequences(dict(resumed["sequences"]))
     return max(wall_ns() // NS_PER_MS, int(resumed.get("epoch", 0)) + 1), Sequences()
+
+
+def _defaults(config: MarketDataConfig, markets: Mapping[str, Market], model: ModelSource | None) -> FeedParameters:
+    modelled = () if model is None else [instrument.symbol for instrument in model.instruments]
+    return FeedParameters(
+        spread_bps={symbol: float(config.spread_bps(symbol)) for symbol in markets},
+        volatility=dict.fromkeys(modelled, 1.0),
+        interval_ns=config.interval_ns,
+    )
 
 
 def _spread(config: MarketDataConfig, symbol: str) -> SpreadPolicy:

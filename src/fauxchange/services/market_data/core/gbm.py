@@ -69,7 +69,13 @@ class Gbm(SteppingModel):
     ) -> None:
         root_dt = math.sqrt(interval_ns / NS_PER_MINUTE)
         self._laws = {
-            each.instrument.symbol: GbmLaw(table.of(each.instrument.base).sigma * root_dt, each.half_ticks)
+            each.instrument.symbol: GbmLaw(
+                table.of(each.instrument.base).sigma * each.volatility * root_dt, each.half_ticks
+            )
+            for each in priced
+        }
+        self._identities = {
+            each.instrument.symbol: f"{table.of(each.instrument.base).sigma.hex()}:{each.half_ticks.hex()}"
             for each in priced
         }
         self._streams = [WordStream(seed, "symbol", each.instrument.symbol, "price") for each in priced]
@@ -77,8 +83,8 @@ class Gbm(SteppingModel):
         super().__init__(priced=priced, seed=seed, interval_ns=interval_ns)
 
     def identity(self, symbol: str) -> str:
-        """Return the law in full."""
-        return ":".join(number.hex() for number in self._laws[symbol])
+        """Return what the law is made from, but for the step length and what was changed at run time."""
+        return self._identities[symbol]
 
     def fresh_state(self, symbol: str) -> FloatArray:  # noqa: ARG002 - all start alike
         """Return a log price of 0."""

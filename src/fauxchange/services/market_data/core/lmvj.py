@@ -349,7 +349,7 @@ def law_of(priced: Priced, parameters: LmvParameters, table: LmvTable, interval_
     return LmvLaw(
         price=PriceLaw(
             drift=parameters.drift * dt,
-            scale=parameters.sigma * math.sqrt(dt),
+            scale=parameters.sigma * priced.volatility * math.sqrt(dt),
             inverse_root_dt=1.0 / math.sqrt(dt),
             market_loading=parameters.market_loading,
             volatility_loading=parameters.volatility_loading,

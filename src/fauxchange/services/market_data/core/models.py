@@ -46,10 +46,14 @@ def interpreted(function: Function, /) -> Function:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Priced:
-    """One symbol as a model sees it. Units: initial_price in quote currency."""
+    """One symbol as a model sees it.
+
+    Units: initial_price in quote currency; volatility as a multiple of the calibrated one
+    """
 
     instrument: Instrument
     initial_price: float
+    volatility: float = 1.0
 
     @property
     def half_ticks(self) -> float:

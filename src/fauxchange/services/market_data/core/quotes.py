@@ -20,6 +20,10 @@ class SpreadPolicy(Protocol):
         """Return the whole number of ticks between bid and ask, at least 1; times never go back."""
         ...
 
+    def at(self, spread_bps: float) -> "SpreadPolicy":
+        """Return the policy with another fixed spread; what it knows of the past stays."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FixedSpread:
@@ -30,6 +34,10 @@ class FixedSpread:
     def spread_ticks(self, mid_half_ticks: int, ts_ns: int) -> int:  # noqa: ARG002 - the policy's signature
         """Return the spread in ticks, at least 1."""
         return max(1, round(mid_half_ticks / 2 * self.spread_bps / BPS))
+
+    def at(self, spread_bps: float) -> "FixedSpread":
+        """Return another fixed spread."""
+        return FixedSpread(spread_bps)
 
 
 class VolatilitySpread:
@@ -68,6 +76,11 @@ class VolatilitySpread:
             self._slow += (variance - self._slow) * weight
             self._last_half_ticks, self._last_ns = mid_half_ticks, ts_ns
         return max(1, round(mid_half_ticks / 2 * self.spread_bps * self.widening / BPS))
+
+    def at(self, spread_bps: float) -> "VolatilitySpread":
+        """Widen another spread from now on, as much as this one."""
+        self.spread_bps = spread_bps
+        return self
 
     @property
     def widening(self) -> float:

@@ -67,6 +67,8 @@ class FeedRunner:
         self._skipping = source if isinstance(source, Skipping) else None
         self._scheduled = source if isinstance(source, Scheduled) else None
         self._batches = 0
+        self._task: asyncio.Task[None] | None = None
+        self._is_roused = False
         self.ended = False
         self.last_step_ns: int | None = None
 
@@ -83,6 +85,7 @@ class FeedRunner:
 
     async def run(self) -> None:
         """Publish until the source has ended."""
+        self._task = asyncio.current_task()
         max_steps = 1 if self.source.kind is FeedSource.SIMULATOR else RECORDED_STEPS
         since_breath = 0
         while (batch := await self._next(max_steps)) is not None:
@@ -110,6 +113,12 @@ class FeedRunner:
         log.info("feed_source_ended", source=self.name, **self.source.report())
         await self._close_candles_before(None)
 
+    def reschedule(self) -> None:
+        """Look anew when the next row is due: the source's step length has changed."""
+        if self._task is not None:
+            self._is_roused = True
+            self._clock.rouse(self._task)
+
     def health(self) -> DependencyHealth:
         """Say whether prices come."""
         if self.ended:
@@ -121,8 +130,8 @@ class FeedRunner:
 
     async def _next(self, max_steps: int) -> PriceBatch | None:
         if self._scheduled is not None:
-            due_ns = self._scheduled.due_ns
-            if due_ns is not None and self._clock.now_ns() < due_ns:
+            while (due_ns := self._scheduled.due_ns) is not None and self._clock.now_ns() < due_ns:
+                self._is_roused = False
                 await self._wait_until(due_ns)
         if self.source.kind is not FeedSource.LIVE:
             return await self.source.next(max_steps)
@@ -132,7 +141,8 @@ class FeedRunner:
 
     async def _wait_until(self, ts_ns: int) -> None:
         await self._close_candles_before(ts_ns)
-        await self._clock.sleep_until(ts_ns, priority=self._priority)
+        if not self._is_roused:
+            await self._clock.sleep_until(ts_ns, priority=self._priority)
 
     async def _close_candles_before(self, ts_ns: int | None) -> None:
         """Close the candles that end before the next row, each at its time; with None, all that are open."""
@@ -141,6 +151,8 @@ class FeedRunner:
             if not ends or (ts_ns is not None and min(ends) >= ts_ns):
                 return
             await self._clock.sleep_until(min(ends), priority=CLOSING_PRIORITY)
+            if self._is_roused:
+                return
             self._service.close_candles(self._clock.now_ns())
 
     def _catch_up(self) -> None:

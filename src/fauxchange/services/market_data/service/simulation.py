@@ -7,9 +7,9 @@ has its place this costs nothing but the time.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any, Protocol
 
@@ -123,15 +123,14 @@ class ModelSource:
             )
         check(len(instruments) > 0, "a model prices at least one symbol")
         self.instruments = tuple(instruments)
+        self.is_compiled = compiler is not interpreted
         self._seed = seed
         self._interval_ns = interval_ns
-        self._model = MODELS[model](
-            priced=with_prices(instruments, initial_prices or {}),
-            seed=seed,
-            interval_ns=interval_ns,
-            table=table or default_table(),
-            compiler=compiler,
-        )
+        self._configured_ns = interval_ns
+        self._priced = with_prices(instruments, initial_prices or {})
+        self._timeline = Timeline()
+        self._make = partial(MODELS[model], seed=seed, table=table or default_table(), compiler=compiler)
+        self._model = self._make(priced=self._priced, interval_ns=interval_ns)
         self._ahead = max(1, min(ahead_steps, AHEAD_ROWS // len(instruments)))
         self._block: _Block | None = None
         self._due_ns: int | None = None
@@ -174,7 +173,31 @@ class ModelSource:
     def schedule(self, timeline: Timeline) -> None:
         """Let these scenarios, and no others, act on every step that has not been handed out yet."""
         self._settle()
+        self._timeline = timeline
         self._model.bend(timeline)
+
+    def tune(self, *, interval_ns: int, volatility: Mapping[str, float], now_ns: int) -> None:
+        """Change step length and volatilities of every step that has not been handed out yet.
+
+        What a model carries from step to step does not depend on these, so prices go on from where they are; the first
+        step after a change may be shorter than the others.
+
+        Units:  volatility by symbol as a multiple of the calibrated one, 1 where none is named
+        Raises: InvariantViolation if a step is too short or too long
+        """
+        check(MIN_INTERVAL_NS <= interval_ns <= MAX_INTERVAL_NS, "a step takes from 1 ms to 1 h")
+        self._settle()
+        state = self._model.state()
+        self._priced = tuple(
+            replace(priced, volatility=volatility.get(priced.instrument.symbol, 1.0)) for priced in self._priced
+        )
+        self._model = self._make(priced=self._priced, interval_ns=interval_ns)
+        self._model.bend(self._timeline)
+        self._model.restore(state)
+        if interval_ns != self._interval_ns:
+            self._interval_ns = interval_ns
+            if self._due_ns is not None:
+                self._due_ns = self._on_grid(max(now_ns, 0 if state.last_ns is None else state.last_ns + 1))
 
     def skip_to(self, ts_ns: int) -> int:
         """Leave out the steps before `ts_ns`; return how many were left out.
@@ -244,7 +267,8 @@ class ModelSource:
             "version": STATE_VERSION,
             "model": self._model.name,
             "seed": self._seed,
-            "interval_ns": self._interval_ns,
+            # As it was configured: one that was changed at run time is changed again after a restart.
+            "interval_ns": self._configured_ns,
         }
 
     def _parsed(self, state: Metadata) -> ModelState | None:

@@ -287,3 +287,76 @@ async def test_the_kernel_compiler_is_injected() -> None:
 
     assert "step_symbol" in asked
     assert np.array_equal((await made.next(4)).mid_half_ticks, (await (await opened()).next(4)).mid_half_ticks)  # type: ignore[union-attr]
+
+
+# What changes at run time
+
+
+async def test_another_volatility_scales_each_step_and_leaves_the_rest_as_it_was() -> None:
+    plain, tuned = await opened(), await opened()
+    head = await rows(plain, *[1] * 10)
+    assert await rows(tuned, *[1] * 10) == head
+    plain_rest = await rows(plain, *[1] * 200)
+
+    tuned.tune(interval_ns=NS_PER_S, volatility={"BTC/USD": 3.0}, now_ns=START_NS)
+    tuned_rest = await rows(tuned, *[1] * 200)
+
+    def log_moves(taken: list[tuple[int, ...]], symbol: int) -> np.ndarray:
+        return np.diff(np.log([mid for _, index, mid, _, _ in head[-2:] + taken if index == symbol]))
+
+    assert [row for row in tuned_rest if row[1] == 1] == [row for row in plain_rest if row[1] == 1]
+    np.testing.assert_allclose(log_moves(tuned_rest, 0), 3.0 * log_moves(plain_rest, 0), atol=1e-6)
+
+
+async def test_another_interval_goes_on_from_the_price_there_is_on_a_grid_of_its_own() -> None:
+    made = await opened(("BTC/USD",))
+    before = (await rows(made, 1, 1))[-1]
+
+    made.tune(interval_ns=250 * NS_PER_MS, volatility={}, now_ns=before[0] + 100 * NS_PER_MS)
+    taken = await rows(made, 1, 1, 1)
+
+    assert [row[0] - before[0] for row in taken] == [250 * NS_PER_MS, 500 * NS_PER_MS, 750 * NS_PER_MS]
+    assert taken[0][2] == pytest.approx(before[2], rel=0.01)
+    made.tune(interval_ns=10 * NS_PER_S, volatility={}, now_ns=taken[-1][0])
+    (late,) = await rows(made, 1)
+    assert late[0] % (10 * NS_PER_S) == 0
+    assert late[0] > taken[-1][0]
+
+
+async def test_steps_made_ahead_are_taken_back_when_parameters_change() -> None:
+    eager, patient = await opened(ahead_steps=64), await opened(ahead_steps=1)
+    expected = []
+    for made in (eager, patient):
+        taken = await rows(made, 1, 1)
+        made.tune(interval_ns=2 * NS_PER_S, volatility={"ETH/USD": 0.5}, now_ns=START_NS)
+        expected.append(taken + await rows(made, 1, 1, 1))
+
+    assert expected[0] == expected[1]
+
+
+async def test_scenarios_act_on_after_a_change_of_parameters() -> None:
+    plain, bent = await opened(("BTC/USD",)), await opened(("BTC/USD",))
+    for made in (plain, bent):
+        await rows(made, 1)
+    bent.schedule(crash(FIRST_NS))
+
+    for made in (plain, bent):
+        made.tune(interval_ns=500 * NS_PER_MS, volatility={"BTC/USD": 0.01}, now_ns=FIRST_NS)
+    ends = [(await rows(made, *[1] * 20))[-1][2] for made in (plain, bent)]
+
+    assert ends[1] / ends[0] == pytest.approx(0.8, rel=0.01)
+
+
+@pytest.mark.parametrize("model", ["lmv-j", "gbm"])
+async def test_a_state_of_changed_parameters_fits_the_source_as_it_was_configured(model: str) -> None:
+    first = await opened(model=model)
+    await rows(first, *[1] * 5)
+    first.tune(interval_ns=250 * NS_PER_MS, volatility={"BTC/USD": 4.0}, now_ns=START_NS)
+    last = (await rows(first, *[1] * 5))[-1]
+
+    second = source(model=model)
+    assert second.restore(json.loads(json.dumps(first.state())))
+    second.tune(interval_ns=250 * NS_PER_MS, volatility={"BTC/USD": 4.0}, now_ns=last[0])
+    await second.open(last[0] + 1)
+
+    assert await rows(second, *[1] * 5) == await rows(first, *[1] * 5)

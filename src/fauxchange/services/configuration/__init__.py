@@ -1,0 +1,1 @@
+"""The configuration service: typed values by service, environment and key, with their history."""

@@ -1,0 +1,1 @@
+"""Pure: what the changes have led to, and what may be changed."""
