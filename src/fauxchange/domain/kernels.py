@@ -28,6 +28,13 @@ def lean_kernel(function: Function) -> Function:
     return kernel(function)
 
 
+def prefetch(array: object, at: int) -> None:
+    """Say that the element at `at` is needed soon: compiled code has the processor fetch it, plain Python does nothing.
+
+    Nothing is read, and nobody waits: `at` may lie outside of the array.
+    """
+
+
 def is_lean(function: Callable[..., Any]) -> bool:
     """Say whether a kernel was marked with `lean_kernel`."""
     return function in _LEAN

@@ -23,6 +23,8 @@ Rows = NDArray[np.void]
 MAX_INT64: Final = 2**63 - 1
 ADDRESS: Final = 2**32 - 1
 """The largest address; a memory has no more words."""
+LINE: Final = 8
+"""Words in a line of the processor's cache. Tables begin at one, so that no record lies across more than it fills."""
 MAX_TIERS: Final = vocabulary.MAX_TIERS
 
 
@@ -261,10 +263,10 @@ H_NODES_OPEN: Final = 70
 H_EXPIRIES: Final = 71
 H_TRIGGERS: Final = 72
 H_PRIORITY: Final = 73
-H_SEEN: Final = 74
+# What looking ahead has found: the levels that the next orders go to.
 H_AHEAD: Final = 80
-AHEAD: Final = 32
-HEADER_WIDTH: Final = H_AHEAD + AHEAD
+AHEAD: Final = 16
+HEADER_WIDTH: Final = H_AHEAD + 2 * AHEAD
 
 FLAG_BALANCE_EVENTS: Final = 1
 FLAG_BOOK_EVENTS: Final = 2
@@ -286,7 +288,7 @@ BALANCE_WIDTH: Final = 2
 D_HEAD: Final = 0
 D_TAIL: Final = 1
 D_COUNT: Final = 2
-DESK_WIDTH: Final = 3
+DESK_WIDTH: Final = LINE // 2
 
 F_MAKER: Final = 0
 F_TAKER: Final = 1
@@ -322,35 +324,40 @@ I_MAX_OPEN_ORDERS: Final = 13
 I_BOOKS: Final = 16
 INSTRUMENT_WIDTH: Final = I_BOOKS + BOOKS * BOOK_WIDTH
 
+# An order: four lines of the cache, in the order in which they are needed. First what trades, and the queue.
 O_ID: Final = 0
 O_ACCOUNT: Final = 1
 O_PRICE: Final = 2
 O_LEAVES: Final = 3
 O_SHOWN: Final = 4
-O_DISPLAY: Final = 5
-O_RESERVED: Final = 6
-O_RATE: Final = 7
-O_LEVEL: Final = 8
-O_PREV: Final = 9
-O_NEXT: Final = 10
-O_BOOK: Final = 11
-O_LOTS: Final = 12
-O_SIDE: Final = 13
-O_INSTRUMENT: Final = 14
-O_TYPE: Final = 15
-O_TIME_IN_FORCE: Final = 16
-O_POST_ONLY: Final = 17
-O_STP: Final = 18
-O_STOP: Final = 19
-O_EXPIRES: Final = 20
-O_AMOUNT: Final = 21
-O_QUOTE_LEFT: Final = 22
-O_DESK_PREV: Final = 23
-O_DESK_NEXT: Final = 24
-O_HEAP_AT: Final = 25
-O_OPEN: Final = 26
-O_PRIORITY: Final = 27
-ORDER_WIDTH: Final = 28
+O_LEVEL: Final = 5
+O_PREV: Final = 6
+O_NEXT: Final = 7
+# What settles.
+O_INSTRUMENT: Final = 8
+O_SIDE: Final = 9
+O_BOOK: Final = 10
+O_LOTS: Final = 11
+O_RESERVED: Final = 12
+O_RATE: Final = 13
+O_QUOTE_LEFT: Final = 14
+O_STP: Final = 15
+# What else finds an order.
+O_OPEN: Final = 16
+O_DESK_PREV: Final = 17
+O_DESK_NEXT: Final = 18
+O_CHAIN: Final = 19
+O_HEAP_AT: Final = 20
+O_EXPIRES: Final = 21
+O_DISPLAY: Final = 22
+O_PRIORITY: Final = 23
+# What is read when it enters.
+O_TYPE: Final = 24
+O_TIME_IN_FORCE: Final = 25
+O_POST_ONLY: Final = 26
+O_STOP: Final = 27
+O_AMOUNT: Final = 28
+ORDER_WIDTH: Final = 4 * LINE
 
 L_PRICE: Final = 0
 L_HEAD: Final = 1

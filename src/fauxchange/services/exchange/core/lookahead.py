@@ -1,16 +1,25 @@
-"""Look ahead: read what the next commands will need before the first of them begins.
+"""Look ahead: have the processor fetch what the next commands will need before they begin.
 
 What a command needs lies anywhere: an account's balances, an order, its neighbours in the queue. Commands that fetch it
-one after the other wait for memory most of their time; reads that do not depend on each other are under way together.
-Nothing is decided here: what is read may have changed by the time that it is needed, and then is read again.
+one after the other wait for memory most of their time. One thing leads to the next (an id to an order, an order to its
+level), so each command is looked at three times, a batch of commands apart: by then, what the look before asked for is
+there. Nothing is decided here: what is found may have changed by the time that it is needed, and then is fetched anew.
 """
 
-from fauxchange.domain.kernels import lean_kernel
-from fauxchange.services.exchange.core.addresses import account_at, balance_at, book_at, desk_at, instrument_at, link
+from fauxchange.domain.kernels import lean_kernel, prefetch
+from fauxchange.services.exchange.core.addresses import (
+    account_at,
+    balance_at,
+    book_at,
+    desk_at,
+    instrument_at,
+    link,
+    opposite,
+)
+from fauxchange.services.exchange.core.book import best_of, crosses
 from fauxchange.services.exchange.core.layout import (
-    A_TIER,
+    ADDRESS,
     AHEAD,
-    B_FREE,
     C_ACCOUNT,
     C_INSTRUMENT,
     C_KIND,
@@ -18,95 +27,156 @@ from fauxchange.services.exchange.core.layout import (
     C_PRICE_TICKS,
     C_SIDE,
     COMMAND_WIDTH,
-    D_COUNT,
-    D_HEAD,
+    D_TAIL,
     H_ACCOUNTS,
     H_AHEAD,
-    H_INDEX_AT,
     H_INSTRUMENTS,
     H_LAST_ORDER_ID,
-    H_SEEN,
+    I_BASE,
+    I_QUOTE,
+    L_HEAD,
+    L_PRICE,
     L_TAIL,
+    LINE,
     O_ACCOUNT,
     O_DESK_NEXT,
     O_DESK_PREV,
+    O_ID,
     O_INSTRUMENT,
     O_LEVEL,
     O_NEXT,
     O_PREV,
     O_SIDE,
+    ORDER_WIDTH,
     Memory,
 )
 from fauxchange.services.exchange.core.ledger import held_asset
-from fauxchange.services.exchange.core.pool import find_order, home_of
+from fauxchange.services.exchange.core.pool import cell_of
 from fauxchange.services.exchange.core.tree import find_level
 from fauxchange.services.exchange.core.vocabulary import COMMAND_CANCEL, COMMAND_PLACE
 
 
 @lean_kernel
 def look_ahead(m: Memory, c: Memory, first: int) -> None:
-    """Read what the commands from row `first` on will need, AHEAD of them at most."""
-    count = min(AHEAD, len(c) // COMMAND_WIDTH - first)
-    seen = 0
-    at = first * COMMAND_WIDTH
-    for place in range(count):
-        if c[at + C_KIND] >= COMMAND_PLACE:
-            seen ^= see_account(m, c[at + C_ACCOUNT], c[at + C_INSTRUMENT], c[at + C_SIDE])
-            seen ^= m[link(m, H_INDEX_AT) + home_of(m, c[at + C_ORDER_ID])]
-            seen ^= m[link(m, H_INDEX_AT) + home_of(m, m[H_LAST_ORDER_ID] + place)]
-        at += COMMAND_WIDTH
-    at = first * COMMAND_WIDTH
-    for place in range(count):
-        m[H_AHEAD + place] = 0
-        if c[at + C_KIND] >= COMMAND_CANCEL:
-            order = find_order(m, c[at + C_ORDER_ID])
-            m[H_AHEAD + place] = order
-            seen ^= m[order + O_LEVEL] ^ m[order + O_DESK_NEXT]
-        elif c[at + C_KIND] == COMMAND_PLACE:
-            seen ^= see_level(m, c[at + C_INSTRUMENT], c[at + C_SIDE], c[at + C_PRICE_TICKS])
-        at += COMMAND_WIDTH
-    for place in range(count):
-        order = link(m, H_AHEAD + place)
-        if order != 0:
-            seen ^= see_neighbours(m, order)
-    # Without a use of it, a compiler would leave out the reading. (Bits are mixed, because a sum could overflow.)
-    m[H_SEEN] = seen
+    """Look at the commands behind row `first`, which is a multiple of AHEAD."""
+    if first == 0:
+        see_commands(m, c, 0)
+        see_commands(m, c, AHEAD)
+        see_orders(m, c, 0)
+    see_commands(m, c, first + 2 * AHEAD)
+    see_orders(m, c, first + AHEAD)
+    see_neighbours(m, c, first)
 
 
 @lean_kernel
-def see_account(m: Memory, account: int, number: int, side: int) -> int:
-    """Read what the account of a new order has."""
-    if not 0 <= account < m[H_ACCOUNTS] or not 0 <= number < m[H_INSTRUMENTS]:
-        return 0
-    asset = m[held_asset(instrument_at(m, number), side)]
+def see_commands(m: Memory, c: Memory, first: int) -> None:
+    """Fetch what a batch of commands names: accounts' records, and the cells of order ids."""
+    for row in range(first, min(first + AHEAD, len(c) // COMMAND_WIDTH)):
+        at = (row * COMMAND_WIDTH) & ADDRESS
+        prefetch(c, at + AHEAD * COMMAND_WIDTH)
+        prefetch(c, at + AHEAD * COMMAND_WIDTH + LINE)
+        if c[at + C_KIND] >= COMMAND_CANCEL:
+            prefetch(m, cell_of(m, c[at + C_ORDER_ID]))
+        if c[at + C_KIND] >= COMMAND_PLACE and names_exist(m, c, at):
+            account = c[at + C_ACCOUNT]
+            number = c[at + C_INSTRUMENT]
+            prefetch(m, account_at(m, account))
+            prefetch(m, desk_at(m, account, number))
+            prefetch(m, balance_at(m, account, m[held_asset(instrument_at(m, number), c[at + C_SIDE])]))
+    # The ids that new orders are about to get.
+    for ahead in range(AHEAD, 3 * AHEAD, LINE):
+        prefetch(m, cell_of(m, m[H_LAST_ORDER_ID] + ahead))
+
+
+@lean_kernel
+def see_orders(m: Memory, c: Memory, first: int) -> None:
+    """Fetch the orders that a batch of commands is about, and the levels and makers that new orders go to."""
+    for row in range(first, min(first + AHEAD, len(c) // COMMAND_WIDTH)):
+        at = (row * COMMAND_WIDTH) & ADDRESS
+        if c[at + C_KIND] >= COMMAND_CANCEL:
+            fetch_order(m, link(m, cell_of(m, c[at + C_ORDER_ID])))
+        elif c[at + C_KIND] == COMMAND_PLACE and names_exist(m, c, at):
+            instrument = instrument_at(m, c[at + C_INSTRUMENT])
+            tail = link(m, desk_at(m, c[at + C_ACCOUNT], c[at + C_INSTRUMENT]) + D_TAIL)
+            prefetch(m, tail + O_DESK_NEXT)
+            maker = met_by(m, c, at)
+            if maker != 0:
+                fetch_order(m, maker)
+            else:
+                level = find_level(m, book_at(instrument, c[at + C_SIDE]), c[at + C_PRICE_TICKS])
+                prefetch(m, level)
+                m[H_AHEAD + (row & (2 * AHEAD - 1))] = level
+
+
+@lean_kernel
+def see_neighbours(m: Memory, c: Memory, first: int) -> None:
+    """Fetch what lies around the orders that a batch of commands is about."""
+    for row in range(first, min(first + AHEAD, len(c) // COMMAND_WIDTH)):
+        at = (row * COMMAND_WIDTH) & ADDRESS
+        if c[at + C_KIND] >= COMMAND_CANCEL:
+            fetch_neighbours(m, link(m, cell_of(m, c[at + C_ORDER_ID])))
+        elif c[at + C_KIND] == COMMAND_PLACE and names_exist(m, c, at):
+            maker = met_by(m, c, at)
+            if maker != 0:
+                fetch_fill(m, maker, c[at + C_ACCOUNT])
+            else:
+                level = link(m, H_AHEAD + (row & (2 * AHEAD - 1)))
+                prefetch(m, link(m, level + L_TAIL) + O_NEXT)
+
+
+@lean_kernel
+def names_exist(m: Memory, c: Memory, at: int) -> bool:
+    """Say whether the command there names an account, an instrument, a side and no impossible price."""
     return (
-        m[account_at(m, account) + A_TIER]
-        ^ m[desk_at(m, account, number) + D_COUNT]
-        ^ m[balance_at(m, account, asset) + B_FREE]
+        0 <= c[at + C_ACCOUNT] < m[H_ACCOUNTS]
+        and 0 <= c[at + C_INSTRUMENT] < m[H_INSTRUMENTS]
+        and 0 <= c[at + C_SIDE] <= 1
+        and c[at + C_PRICE_TICKS] >= 0
     )
 
 
 @lean_kernel
-def see_level(m: Memory, number: int, side: int, price: int) -> int:
-    """Read the level that a new order goes to."""
-    if not 0 <= number < m[H_INSTRUMENTS] or not 0 <= side <= 1 or price <= 0:
+def met_by(m: Memory, c: Memory, at: int) -> int:
+    """Return the order that the new one there would trade with first; 0 if it would not trade."""
+    side = c[at + C_SIDE]
+    best = best_of(m, opposite(instrument_at(m, c[at + C_INSTRUMENT]), side), 1 - side)
+    if best == 0 or not crosses(side, m[best + L_PRICE], c[at + C_PRICE_TICKS]):
         return 0
-    level = find_level(m, book_at(instrument_at(m, number), side), price)
-    return m[level + L_TAIL]
+    return link(m, best + L_HEAD)
 
 
 @lean_kernel
-def see_neighbours(m: Memory, order: int) -> int:
-    """Read what lies around an order: its neighbours, its level, what its account has."""
+def fetch_order(m: Memory, order: int) -> None:
+    """Fetch an order."""
+    for line in range(0, ORDER_WIDTH, LINE):
+        prefetch(m, order + line)
+
+
+@lean_kernel
+def fetch_neighbours(m: Memory, order: int) -> None:
+    """Fetch what changes when an order goes: its neighbours, its level, what its account has."""
     number = m[order + O_INSTRUMENT]
+    if order == 0 or not 0 <= number < m[H_INSTRUMENTS]:
+        return
     account = m[order + O_ACCOUNT]
     asset = m[held_asset(instrument_at(m, number), m[order + O_SIDE])]
-    return (
-        m[link(m, order + O_LEVEL)]
-        ^ m[link(m, order + O_PREV) + O_NEXT]
-        ^ m[link(m, order + O_NEXT) + O_PREV]
-        ^ m[link(m, order + O_DESK_PREV) + O_DESK_NEXT]
-        ^ m[link(m, order + O_DESK_NEXT) + O_DESK_PREV]
-        ^ m[desk_at(m, account, number) + D_HEAD]
-        ^ m[balance_at(m, account, asset) + B_FREE]
-    )
+    prefetch(m, link(m, order + O_LEVEL))
+    prefetch(m, link(m, order + O_PREV) + O_NEXT)
+    prefetch(m, link(m, order + O_NEXT) + O_PREV)
+    prefetch(m, link(m, order + O_DESK_PREV) + O_DESK_NEXT)
+    prefetch(m, link(m, order + O_DESK_NEXT) + O_DESK_PREV)
+    prefetch(m, desk_at(m, account, number))
+    prefetch(m, balance_at(m, account, asset))
+
+
+@lean_kernel
+def fetch_fill(m: Memory, maker: int, taker_account: int) -> None:
+    """Fetch what changes when an account trades with a maker."""
+    fetch_neighbours(m, maker)
+    prefetch(m, cell_of(m, m[maker + O_ID]))
+    account = m[maker + O_ACCOUNT]
+    prefetch(m, account_at(m, account))
+    instrument = instrument_at(m, m[maker + O_INSTRUMENT])
+    for asset in (m[instrument + I_BASE], m[instrument + I_QUOTE]):
+        prefetch(m, balance_at(m, account, asset))
+        prefetch(m, balance_at(m, taker_account, asset))

@@ -67,6 +67,7 @@ from fauxchange.services.exchange.core.layout import (
     LEVEL_LINKS_TO_LEVELS,
     LEVEL_LINKS_TO_ORDERS,
     LEVEL_WIDTH,
+    LINE,
     MAX_TIERS,
     N_BITMAP,
     N_CHILDREN,
@@ -101,7 +102,7 @@ class Rooms:
 
 def new_memory(rooms: Rooms) -> Int64Array:
     """Return a memory whose tables are empty and have the rooms asked for."""
-    index_bits = max(4, (2 * rooms.orders - 1).bit_length())
+    index_bits = max(4, (rooms.orders - 1).bit_length())
     sizes = {
         H_ASSET_AT: rooms.assets * ASSET_WIDTH,
         H_ACCOUNT_AT: rooms.accounts * ACCOUNT_WIDTH,
@@ -117,14 +118,9 @@ def new_memory(rooms: Rooms) -> Int64Array:
         H_NODE_AT: rooms.nodes * NODE_WIDTH,
         H_EVENT_AT: rooms.events * EVENT_WIDTH,
     }
-    # Zeros come from the system page by page, so that room which is not used takes no memory.
-    words = HEADER_WIDTH + sum(sizes.values())
-    check(words <= ADDRESS, "addresses reach the end of the memory")
-    memory = np.zeros(words, dtype=np.int64)
-    at = HEADER_WIDTH
-    for cell, size in sizes.items():
-        memory[cell] = at
-        at += size
+    places = np.cumsum([HEADER_WIDTH, *(_whole_lines(size) for size in sizes.values())])
+    memory = _zeros(int(places[-1]))
+    memory[list(sizes)] = places[:-1]
     memory[H_ASSET_ROOM] = rooms.assets
     memory[H_ACCOUNT_ROOM] = rooms.accounts
     memory[H_INSTRUMENT_ROOM] = rooms.instruments
@@ -134,6 +130,19 @@ def new_memory(rooms: Rooms) -> Int64Array:
     memory[H_EVENT_ROOM] = rooms.events
     memory[H_INDEX_BITS] = index_bits
     return memory
+
+
+def _whole_lines(words: int) -> int:
+    return -(-words // LINE) * LINE
+
+
+def _zeros(words: int) -> Int64Array:
+    """Return zeros that begin at a line of the cache."""
+    check(words <= ADDRESS, "addresses reach the end of the memory")
+    # Zeros come from the system page by page, so that room which is not used takes no memory.
+    memory = np.zeros(words + LINE, dtype=np.int64)
+    skipped = -memory.ctypes.data % (LINE * memory.itemsize) // memory.itemsize
+    return memory[skipped : skipped + words]
 
 
 def rooms_of(memory: Int64Array) -> Rooms:

@@ -1,7 +1,9 @@
 """Records that come and go: orders, levels and nodes, and the index that finds an order by its id.
 
-The index is an open-addressing table of addresses with linear probing and no tombstones: what follows a removed entry
-moves up. Ids are consecutive, and a multiplication by the golden ratio spreads consecutive numbers evenly.
+The index is a table of chains: a cell has the newest of the orders whose ids lead there, and each order has the one
+before it. There are at least as many cells as orders, and ids are consecutive: a multiplication by the golden ratio
+spreads consecutive numbers evenly. So most chains are of one, and an order that leaves has nothing looked at but itself
+and its cell. Eight consecutive ids lie in one line of the cache.
 """
 
 from fauxchange.domain.kernels import lean_kernel
@@ -26,6 +28,7 @@ from fauxchange.services.exchange.core.layout import (
     LEVEL_WIDTH,
     N_PARENT,
     NODE_WIDTH,
+    O_CHAIN,
     O_ID,
     O_NEXT,
     ORDER_WIDTH,
@@ -37,7 +40,7 @@ GOLDEN = 1_327_217_885
 HASH_MASK = 2**31 - 1
 HASH_BITS = 31
 LINE_BITS = 3
-LINE_MASK = 7
+LINE_MASK = (1 << LINE_BITS) - 1
 
 
 @lean_kernel
@@ -105,53 +108,34 @@ def free_node(m: Memory, node: int) -> None:
 
 
 @lean_kernel
-def home_of(m: Memory, order_id: int) -> int:
-    """Return where in the index an id is looked for first."""
+def cell_of(m: Memory, order_id: int) -> int:
+    """Return the cell of the index that an id leads to."""
     line = order_id >> LINE_BITS
     home = (((line & HASH_MASK) * GOLDEN) & HASH_MASK) >> (HASH_BITS - m[H_INDEX_BITS] + LINE_BITS)
-    return home << LINE_BITS | (order_id & LINE_MASK)
+    return (m[H_INDEX_AT] + (home << LINE_BITS | (order_id & LINE_MASK))) & ADDRESS
 
 
 @lean_kernel
 def find_order(m: Memory, order_id: int) -> int:
     """Return the open order of an id; 0 if there is none."""
-    index = link(m, H_INDEX_AT)
-    mask = (1 << m[H_INDEX_BITS]) - 1
-    cell = home_of(m, order_id)
-    while True:
-        order = link(m, index + cell)
-        if order == 0 or m[order + O_ID] == order_id:
-            return order
-        cell = (cell + 1) & mask
+    order = link(m, cell_of(m, order_id))
+    while order != 0 and m[order + O_ID] != order_id:
+        order = link(m, order + O_CHAIN)
+    return order
 
 
 @lean_kernel
 def index_order(m: Memory, order: int) -> None:
     """Enter an order into the index."""
-    index = link(m, H_INDEX_AT)
-    mask = (1 << m[H_INDEX_BITS]) - 1
-    cell = home_of(m, m[order + O_ID])
-    while m[index + cell] != 0:
-        cell = (cell + 1) & mask
-    m[index + cell] = order
+    cell = cell_of(m, m[order + O_ID])
+    m[order + O_CHAIN] = m[cell]
+    m[cell] = order
 
 
 @lean_kernel
 def unindex_order(m: Memory, order: int) -> None:
-    """Take an order out of the index, and move up what only came after it for want of its place."""
-    index = link(m, H_INDEX_AT)
-    mask = (1 << m[H_INDEX_BITS]) - 1
-    hole = home_of(m, m[order + O_ID])
-    while m[index + hole] != order:
-        hole = (hole + 1) & mask
-    cell = hole
-    while True:
-        cell = (cell + 1) & mask
-        other = link(m, index + cell)
-        if other == 0:
-            break
-        # It may move up only if its home does not lie between the hole and itself.
-        if ((cell - home_of(m, m[other + O_ID])) & mask) >= ((cell - hole) & mask):
-            m[index + hole] = other
-            hole = cell
-    m[index + hole] = 0
+    """Take an order out of the index."""
+    at = cell_of(m, m[order + O_ID])
+    while link(m, at) != order:
+        at = (link(m, at) + O_CHAIN) & ADDRESS
+    m[at] = m[order + O_CHAIN]

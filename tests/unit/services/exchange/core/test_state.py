@@ -6,8 +6,8 @@ import pytest
 from fauxchange.domain.errors import InvalidRequest, InvariantViolation
 from fauxchange.services.exchange.core import commands as ask
 from fauxchange.services.exchange.core.engine import Engine, dump_state, load_state, new_state, stamp, state_hash
-from fauxchange.services.exchange.core.layout import BOOK_ASKS, Rows
-from fauxchange.services.exchange.core.memory import Rooms
+from fauxchange.services.exchange.core.layout import BOOK_ASKS, H_ASSET_AT, H_EVENT_AT, HEADER_WIDTH, LINE, Rows
+from fauxchange.services.exchange.core.memory import Rooms, new_memory
 from fauxchange.services.exchange.core.state import balances, levels, open_orders
 from fauxchange.services.exchange.core.vocabulary import EventKind, OrderType, Side, TimeInForce
 
@@ -46,6 +46,18 @@ def flow(seed: int, count: int) -> list[Rows]:
             market = {"order_type": OrderType.MARKET, "time_in_force": TimeInForce.IOC}
             rows.append(ask.place(account, instrument, side, order_lots=lots, **market))
     return rows
+
+
+@pytest.mark.parametrize("rooms", [TIGHT, Rooms(assets=3, accounts=5, instruments=7, orders=11, levels=13, nodes=17)])
+def test_every_table_begins_at_a_line_of_the_cache(rooms: Rooms) -> None:
+    memory = new_memory(rooms)
+
+    tables = memory[H_ASSET_AT : H_EVENT_AT + 1]
+
+    assert memory.ctypes.data % (LINE * memory.itemsize) == 0
+    assert tables[0] == HEADER_WIDTH
+    assert not np.any(tables % LINE)
+    assert np.all(np.diff(tables) >= LINE)
 
 
 def test_a_state_that_had_to_grow_equals_one_that_had_room() -> None:
