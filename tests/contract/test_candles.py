@@ -137,3 +137,24 @@ async def test_deletion_takes_the_older_ones_of_one_interval(adapter: DataAdapte
     assert deleted == 6
     assert await opens(adapter) == [3, 4]
     assert await opens(adapter, interval_ns=5 * MINUTE) == [0]
+
+
+async def test_many_candles_at_once_are_stored_and_replace_others(adapter: DataAdapter) -> None:
+    await adapter.candles.upsert(candle(250, close="1"))
+
+    # Some replace others from the start, all of them the second time; of two with one key the later stays.
+    for close in ("101", "100", "102"):
+        many = [candle(minute, close="99") for minute in range(20)] + [candle(n, close=close) for n in range(500)]
+        await adapter.candles.upsert_many(many)
+
+        page = await adapter.candles.query(CandleQuery(symbol="BTC/USD", interval_ns=MINUTE))
+        assert page.items == [candle(minute, close=close) for minute in range(500)]
+
+
+async def test_refused_metadata_among_many_candles_stores_nothing(adapter: DataAdapter) -> None:
+    for _ in range(2):
+        many = [candle(minute, metadata={"x": float("nan")} if minute == 400 else {}) for minute in range(500)]
+        with pytest.raises(InvalidRequest):
+            await adapter.candles.upsert_many(many)
+
+        assert await opens(adapter) == []

@@ -203,6 +203,31 @@ async def test_conflict_within_one_call_stores_nothing(adapter: DataAdapter) -> 
     assert await sequences(adapter) == []
 
 
+async def test_conflict_or_refused_metadata_among_many_prices_stores_nothing(adapter: DataAdapter) -> None:
+    await adapter.price_feeds.create(price(700))
+
+    with pytest.raises(Conflict):
+        await adapter.price_feeds.create_many([price(sequence) for sequence in range(1, 1_000)])
+    odd = {"ratio": float("nan")}
+    with pytest.raises(InvalidRequest):
+        await adapter.price_feeds.create_many([price(n, metadata=odd if n == 600 else {}) for n in range(1, 650)])
+
+    assert await sequences(adapter) == [700]
+
+
+async def test_documents_and_odd_texts_of_many_prices_come_back_unchanged(adapter: DataAdapter) -> None:
+    odd = {"text": 'tab\t, new\nline, back\\slash, "quote", \\N, \x00, ü, \U0001f600', "of": [None, 1.0, -0.0, 10**30]}
+    feeds = [
+        price(n, metadata={**odd, "n": n} if n % 3 else {}, last=Decimal(n) if n % 2 else None) for n in range(300)
+    ]
+
+    await adapter.price_feeds.create_many(feeds)
+
+    page = await adapter.price_feeds.history(PriceFeedQuery(symbol="BTC/USD"))
+    assert page.items == feeds
+    assert [repr(feed.metadata) for feed in page.items] == [repr(feed.metadata) for feed in feeds]
+
+
 async def test_same_sequence_of_another_epoch_or_symbol_is_no_conflict(adapter: DataAdapter) -> None:
     await adapter.price_feeds.create_many([price(1), price(1, epoch=2), price(1, symbol="ETH/USD")])
 

@@ -12,7 +12,7 @@ import operator
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -23,7 +23,7 @@ from fauxchange.cli.console import facts, messages, number_column, output, print
 from fauxchange.cli.options import examples
 from fauxchange.domain.errors import InvalidRequest
 
-NAMES = ("model", "feed", "history", "startup", "memory", "kernel", "orders", "orders_memory", "recovery")
+NAMES = ("model", "feed", "history", "adapter", "startup", "memory", "kernel", "orders", "orders_memory", "recovery")
 """What `all` runs."""
 OF_FILES = ("matching",)
 """What measures files that are named on the command line."""
@@ -44,7 +44,18 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 Name = Literal[
-    "model", "feed", "history", "startup", "memory", "kernel", "orders", "orders_memory", "recovery", "matching", "all"
+    "model",
+    "feed",
+    "history",
+    "adapter",
+    "startup",
+    "memory",
+    "kernel",
+    "orders",
+    "orders_memory",
+    "recovery",
+    "matching",
+    "all",
 ]
 Report = Callable[[str], None]
 
@@ -76,9 +87,9 @@ def bench(
     _check_options(modules, given)
     results: dict[str, Mapping[str, Any]] = {}
     for each, module in modules.items():
-        with _reporting(each) as report:
+        with _reporting(each) as report, _servers(module, given, report) as servers:
             accepted = _parameters(module)
-            chosen = {option: value for option, value in given.items() if option in accepted}
+            chosen = {option: value for option, value in given.items() if option in accepted} | servers
             # A benchmark that takes a moment only has nothing to report on the way.
             results[each] = module.run(**({"report": report} if "report" in accepted else {}), **chosen)
         if not as_json:
@@ -174,6 +185,29 @@ def _reporting(name: str) -> Iterator[Report]:
             yield lambda text: status.update(f"bench {name}: {text}")
     else:
         yield lambda text: console.print(f"bench {name}: {text}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _servers(module: Any, given: Mapping[str, object], report: Report) -> Iterator[dict[str, object]]:
+    """Start the servers that a benchmark measures (its `SERVERS`) and that no option names; hand out their URLs.
+
+    Where there is none to start, the benchmark does without it.
+    """
+    wanted = [option for option in getattr(module, "SERVERS", ()) if option not in given]
+    urls: dict[str, object] = {}
+    with ExitStack() as running:
+        for option in wanted:
+            from fauxchange.testing.servers import ServerMissing, start_postgres, start_redis
+
+            report(f"starting {option}")
+            try:
+                if option == "postgres":
+                    urls[option] = running.enter_context(start_postgres()).create_database().url
+                else:
+                    urls[option] = running.enter_context(start_redis()).url
+            except ServerMissing as exc:
+                report(exc.message)
+        yield urls
 
 
 def _parameters(module: Any) -> frozenset[str]:

@@ -27,7 +27,11 @@ commands = typer.Typer(
 
 StoppedFolder = Annotated[
     Path | None,
-    typer.Option("--data-dir", metavar="DIR", help="Data folder of the venue, which is stopped (default: DATA_DIR)."),
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Data folder of the venue, which is stopped (default: the database of POSTGRES_URL, else DATA_DIR).",
+    ),
 ]
 
 
@@ -62,10 +66,10 @@ def verify(*, data_dir: StoppedFolder = None, as_json: Json = False) -> None:
     """
     import asyncio
 
-    from fauxchange.venue.offline import verify as verify_folder
+    from fauxchange.venue.offline import verify as verify_stores
 
     with CommandsProgress(shown=sys.stderr.isatty()) as progress:
-        found = asyncio.run(verify_folder(_folder(data_dir), progress))
+        found = asyncio.run(verify_stores(*_place(data_dir), progress))
     if as_json:
         print_json(asdict(found))
         return
@@ -87,19 +91,22 @@ def rebuild(*, data_dir: StoppedFolder = None, as_json: Json = False) -> None:
     """Make the read models (orders, fills, ledger, accounts, audit trail) anew from the journal."""
     import asyncio
 
-    from fauxchange.venue.offline import rebuild as rebuild_folder
+    from fauxchange.venue.offline import rebuild as rebuild_stores
 
     with CommandsProgress(shown=sys.stderr.isatty()) as progress:
-        done = asyncio.run(rebuild_folder(_folder(data_dir), progress))
+        done = asyncio.run(rebuild_stores(*_place(data_dir), progress))
     if as_json:
         print_json({"commands": done.followed})
         return
     output().print(f"Rebuilt from {done.followed:,} commands.")
 
 
-def _folder(given: Path | None) -> Path:
+def _place(given: Path | None) -> tuple[Path, str | None]:
+    """Return the data folder, and the database in whose place it is not looked at."""
     if given is not None:
-        return given
+        return given, None
     from fauxchange.platform.settings import load_settings
 
-    return load_settings(env_file=ENV_FILE).data_dir
+    settings = load_settings(env_file=ENV_FILE)
+    url = settings.postgres_url
+    return settings.data_dir, None if url is None else url.get_secret_value()

@@ -4,11 +4,13 @@ Queries are typed objects. Ranges are half-open: `start_ns <= t < end_ns`. Lists
 `next_cursor` of one page as `cursor` of the next query; it is None on the last page.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 from fauxchange.domain.audit import AuditEvent
+from fauxchange.domain.configuration import ConfigurationChange
 from fauxchange.domain.market_data import CandleRecord, MarketSnapshot, Metadata, PriceFeed, SymbolRecord
 from fauxchange.domain.orders import (
     AccountRecord,
@@ -27,6 +29,9 @@ __all__ = [
     "CacheRepository",
     "CandleQuery",
     "CandleRepository",
+    "ConfigurationQuery",
+    "ConfigurationRepository",
+    "Continuity",
     "DataAdapter",
     "ExchangeReadModels",
     "FillQuery",
@@ -40,9 +45,11 @@ __all__ = [
     "Page",
     "PriceFeedQuery",
     "PriceFeedRepository",
+    "PriceStreams",
     "Projection",
     "ServiceDiscoveryRepository",
     "StateRepository",
+    "StreamedPrices",
     "SymbolQuery",
     "SymbolRepository",
 ]
@@ -103,6 +110,22 @@ class AuditQuery:
     start_ns: int | None = None
     end_ns: int | None = None
     limit: int = 1_000
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationQuery:
+    """Changes of a service's keys in an environment, by version, newest first unless `oldest_first`.
+
+    With `key` only those of this key; with `after` only those of greater versions.
+    """
+
+    service: str
+    environment: str
+    key: str | None = None
+    after: int = 0
+    oldest_first: bool = False
+    limit: int = 100
     cursor: str | None = None
 
 
@@ -417,6 +440,25 @@ class AuditRepository(Protocol):
         ...
 
 
+class ConfigurationRepository(Protocol):
+    """Configuration as the changes that made it, append-only; their versions are 1, 2, 3 and so on."""
+
+    async def append(self, changes: Sequence[ConfigurationChange]) -> None:
+        """Store changes durably, all or none.
+
+        Raises: Conflict if a version is taken or does not follow the last one stored; Unavailable
+        """
+        ...
+
+    async def current(self) -> Sequence[ConfigurationChange]:
+        """Return the last change of every key of every service and environment, deletions too, by version."""
+        ...
+
+    async def history(self, query: ConfigurationQuery) -> Page[ConfigurationChange]:
+        """Return a page of changes. Raises: InvalidRequest on a cursor that is not its own."""
+        ...
+
+
 class StateRepository(Protocol):
     """Small named JSON documents by which a service goes on where it stopped."""
 
@@ -426,6 +468,47 @@ class StateRepository(Protocol):
 
     async def save(self, name: str, document: Metadata) -> None:
         """Store or replace the document durably: it is on disk when this returns."""
+        ...
+
+
+class Continuity(StrEnum):
+    """How streamed prices follow those before them."""
+
+    SNAPSHOT = "snapshot"
+    """The newest price, where following begins without a number."""
+    DELTA = "delta"
+    """The numbers go on from those before, or begin at the one that was asked for."""
+    GAP = "gap"
+    """Prices between those before and these were given up, or another epoch has begun."""
+    SNAPSHOT_REQUIRED = "snapshot_required"
+    """No prices: the number that was asked for is no longer (or not yet) kept. A snapshot follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedPrices:
+    """Prices of one symbol in the order of their numbers, without a gap among them."""
+
+    symbol: str
+    continuity: Continuity
+    prices: Sequence[PriceFeed]
+
+
+class PriceStreams(Protocol):
+    """Prices on their way from the process that makes them to those that hand them on.
+
+    A symbol's prices are made by one process, with rising (epoch, sequence). The newest of them are kept for those who
+    come back.
+    """
+
+    def publish(self, feeds: Sequence[PriceFeed]) -> None:
+        """Send prices on, soon and without waiting. What there is no room for is given up, oldest first."""
+        ...
+
+    def follow(self, start: Mapping[str, tuple[int, int] | None]) -> AsyncGenerator[StreamedPrices, None]:
+        """Yield the prices of these symbols as they come: from (epoch, sequence) on, or from the newest price on.
+
+        It goes on by itself when the store was away; close it when done (`contextlib.aclosing`).
+        """
         ...
 
 
@@ -460,6 +543,11 @@ class DataAdapter(Protocol):
     @property
     def state(self) -> StateRepository:
         """Return the repository of service state."""
+        ...
+
+    @property
+    def configuration(self) -> ConfigurationRepository:
+        """Return the repository of configuration."""
         ...
 
     @property

@@ -18,6 +18,7 @@ from fauxchange.data.ports import (
     AccountQuery,
     AuditQuery,
     CandleQuery,
+    ConfigurationQuery,
     FillQuery,
     LedgerQuery,
     OrderQuery,
@@ -26,12 +27,13 @@ from fauxchange.data.ports import (
     SymbolQuery,
 )
 from fauxchange.domain.audit import AuditEvent
+from fauxchange.domain.configuration import ConfigurationChange
 from fauxchange.domain.errors import Conflict, InvalidRequest
 from fauxchange.domain.market_data import SymbolRecord
 
 Record = TypeVar("Record")
 Position = tuple[int | str, ...]
-Paged = AccountQuery | AuditQuery | FillQuery | LedgerQuery | OrderQuery
+Paged = AccountQuery | AuditQuery | ConfigurationQuery | FillQuery | LedgerQuery | OrderQuery
 
 MIN_INT64 = -(2**63)
 MAX_INT64 = 2**63 - 1
@@ -107,6 +109,13 @@ def ledger_span(query: LedgerQuery) -> Span:
     return _whole_span(_scope("ledger", query), query, int, str, newest_first=not query.oldest_first)
 
 
+def configuration_span(query: ConfigurationQuery) -> Span:
+    """Return the span over positions (version,). Raises: InvalidRequest on a bad limit or cursor."""
+    scope = f"configuration {replace(query, limit=0, cursor=None)}"
+    span = _whole_span(scope, query, int, newest_first=not query.oldest_first)
+    return replace(span, low=max(span.low, (_int64(query.after),)))
+
+
 def matching_symbols(records: Iterable[SymbolRecord], query: SymbolQuery) -> list[SymbolRecord]:
     """Return the records that a query asks for, in alphabetical order."""
 
@@ -129,6 +138,14 @@ def check_chain(events: Iterable[AuditEvent], last_sequence: Callable[[str], int
         if event.sequence != last + 1:
             raise Conflict(f"event {event.sequence} of {event.source} does not follow {last}", code="broken_chain")
         reached[event.source] = event.sequence
+
+
+def check_versions(changes: Iterable[ConfigurationChange], last: int) -> None:
+    """Refuse changes whose versions do not go on from the last one stored. Raises: Conflict."""
+    for change in changes:
+        if change.version != last + 1:
+            raise Conflict(f"change {change.version} of the configuration does not follow {last}", code="broken_chain")
+        last = change.version
 
 
 def _scope(name: str, query: OrderQuery | FillQuery | LedgerQuery) -> str:

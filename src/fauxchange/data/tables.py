@@ -26,22 +26,28 @@ from sqlalchemy.types import TypeEngine
 
 METADATA = MetaData()
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The version of everything on this page; it grows with each change of it."""
 
 MARKET_DATA = "market_data"
 AUDIT = "audit"
 EXCHANGE = "exchange"
+CONFIGURATION = "configuration"
+
+ONLY_POSTGRESQL = {"only": "postgresql"}
+"""Says in a table's `info` that SQLite keeps this in a file of its own, with a schema of its own."""
 
 OPEN_ORDERS = "status IN (0, 1)"
 """The condition of the index of open orders; a query uses it by the same words."""
 
+KEY_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+"""Keys are in the order of their characters, as in Python and SQLite, whatever the database's language is."""
 EXACT: Numeric[Decimal] = Numeric().with_variant(Text(), "sqlite")
 DOCUMENT = JSON().with_variant(Text(), "sqlite")
 
 
 def _key(name: str, kind: type[Text | BigInteger | Boolean]) -> Column[Any]:
-    return Column(name, kind(), primary_key=True, autoincrement=False)
+    return Column(name, KEY_TEXT if kind is Text else kind(), primary_key=True, autoincrement=False)
 
 
 def _value(name: str, kind: TypeEngine[Any], *, nullable: bool = False) -> Column[Any]:
@@ -275,4 +281,68 @@ exchange_position = Table(
     _value("sequence", BigInteger()),
     _value("document", DOCUMENT),
     schema=EXCHANGE,
+)
+
+# The exchange's journal. A row is a batch; it is never changed.
+exchange_journal = Table(
+    "exchange_journal",
+    METADATA,
+    _key("first_sequence", BigInteger),
+    _value("last_sequence", BigInteger()),
+    _value("prev_hash", Text()),
+    _value("hash", Text()),
+    _value("payload", LargeBinary()),
+    schema=EXCHANGE,
+    info=ONLY_POSTGRESQL,
+)
+
+# One row: the number of the writer that may append. An append locks it (without making a new version of it, of which a
+# long transaction elsewhere would keep thousands), and the next writer counts it up: who was succeeded appends nothing.
+exchange_journal_writer = Table(
+    "exchange_journal_writer",
+    METADATA,
+    _key("name", Text),
+    _value("writer", BigInteger()),
+    schema=EXCHANGE,
+    info=ONLY_POSTGRESQL,
+)
+
+exchange_snapshots = Table(
+    "exchange_snapshots",
+    METADATA,
+    _key("sequence", BigInteger),
+    _value("ts_ns", BigInteger()),
+    _value("state_hash", Text()),
+    _value("size", BigInteger()),
+    _value("checksum", BigInteger()),
+    schema=EXCHANGE,
+    info=ONLY_POSTGRESQL,
+)
+
+exchange_snapshot_parts = Table(
+    "exchange_snapshot_parts",
+    METADATA,
+    _key("sequence", BigInteger),
+    _key("part", BigInteger),
+    _value("payload", LargeBinary()),
+    schema=EXCHANGE,
+    info=ONLY_POSTGRESQL,
+)
+
+configuration_changes = Table(
+    "configuration_changes",
+    METADATA,
+    _key("version", BigInteger),
+    _value("service", Text()),
+    _value("environment", Text()),
+    _value("key", Text()),
+    _value("type", Text()),
+    _value("content", DOCUMENT),
+    _value("ts_ns", BigInteger()),
+    _value("actor", Text()),
+    _value("trace_id", Text()),
+    _value("comment", Text()),
+    Index("configuration_changes_service", "service", "environment", "version"),
+    Index("configuration_changes_key", "service", "environment", "key", "version"),
+    schema=CONFIGURATION,
 )

@@ -2,10 +2,15 @@
 
 Recording never waits; `flush` returns when everything recorded before it is durable. An event whose storing fails stays
 first in line, so the chain never has a hole: while the store is away the trail grows in memory, up to a bound.
+
+A store that fails may have stored what it was given. So after a failure the store is asked how far it has got, and what
+it has is not given to it again. A trail that could not be opened begins all the same; its events get their places in
+the chain when the store is back.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import structlog
@@ -45,12 +50,12 @@ class AuditTrail:
         self._waiting: list[AuditEvent] = []
         self._storing = asyncio.Lock()
         self._failure = ""
+        self._is_open = False
+        self._is_certain = True
 
     async def open(self) -> None:
-        """Go on from the last event stored. Raises: Unavailable."""
-        last = await self._store.last(self.source)
-        if last is not None:
-            self._sequence, self._prev_hash = last.sequence, last.hash
+        """Go on from the last event stored. Raises: Unavailable; `flush` then does this when it can."""
+        self._go_on_from(await self._store.last(self.source))
 
     def record(
         self,
@@ -87,17 +92,21 @@ class AuditTrail:
     async def flush(self) -> None:
         """Store what was recorded. Raises: Unavailable (the events stay in line)."""
         async with self._storing:
-            waiting = self._waiting[:]
-            if not waiting:
+            if not self._waiting:
                 return
             try:
-                await self._store.append(waiting)
+                await self._reconcile()
+                waiting = self._waiting[:]
+                if waiting:
+                    self._is_certain = False
+                    await self._store.append(waiting)
             except Unavailable as exc:
                 if not self._failure:
-                    log.error("audit_failed", error=exc.message, waiting=len(waiting))
+                    log.error("audit_failed", error=exc.message, waiting=len(self._waiting))
                 self._failure = exc.message
                 raise
             del self._waiting[: len(waiting)]
+            self._is_certain = True
             self._failure = ""
 
     async def flush_quietly(self) -> None:
@@ -113,3 +122,25 @@ class AuditTrail:
         if self._failure:
             return DependencyHealth(DependencyStatus.DEGRADED, f"the audit trail waits: {self._failure}")
         return DependencyHealth(DependencyStatus.OK)
+
+    async def _reconcile(self) -> None:
+        """Find out what the store has, where that is not known."""
+        if not self._is_open:
+            self._go_on_from(await self._store.last(self.source))
+        elif not self._is_certain:
+            last = await self._store.last(self.source)
+            stored = 0
+            if last is not None:
+                hashes = [event.hash for event in self._waiting]
+                stored = hashes.index(last.hash) + 1 if last.hash in hashes else 0
+            del self._waiting[:stored]
+        self._is_certain = True
+
+    def _go_on_from(self, last: AuditEvent | None) -> None:
+        """Give what waits its places behind the last event stored."""
+        self._is_open = True
+        self._sequence, self._prev_hash = (0, GENESIS_HASH) if last is None else (last.sequence, last.hash)
+        for index, event in enumerate(self._waiting):
+            placed = replace(event, sequence=self._sequence + 1, prev_hash=self._prev_hash)
+            self._sequence, self._prev_hash = placed.sequence, placed.hash
+            self._waiting[index] = placed

@@ -1,4 +1,4 @@
-"""Work on the stores of a venue that does not run: nothing else may hold the data folder meanwhile."""
+"""Work on the stores of a venue that does not run: nothing else may hold its data folder or its journal meanwhile."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,24 +13,25 @@ from fauxchange.services.exchange.app.offline import rebuild_read_models, verify
 from fauxchange.services.exchange.core.engine import interpreted
 from fauxchange.services.exchange.service.recovery import Progress, Recovered
 from fauxchange.services.exchange.service.verification import Verified
-from fauxchange.venue.process import DATABASE, data_folder
+from fauxchange.venue.process import data_folder
+from fauxchange.venue.stores import DATABASE
 
 
-async def rebuild(folder: Path, progress: Progress | None = None) -> Recovered:
-    """Make the exchange's read models of a data folder anew from its journal.
+async def rebuild(folder: Path, postgres_url: str | None = None, progress: Progress | None = None) -> Recovered:
+    """Make the exchange's read models anew from its journal: those of a PostgreSQL database if one is named.
 
     Raises: ConfigurationError (nothing there, or in use), DamagedJournal, Unavailable
     """
-    async with _stores(folder) as data:
+    async with _stores(folder, postgres_url) as data:
         return await rebuild_read_models(data, compiler=_compiler(), progress=progress)
 
 
-async def verify(folder: Path, progress: Progress | None = None) -> Verified:
-    """Verify the journal, the audit trail and the snapshots of a data folder.
+async def verify(folder: Path, postgres_url: str | None = None, progress: Progress | None = None) -> Verified:
+    """Verify the journal, the audit trail and the snapshots: those of a PostgreSQL database if one is named.
 
     Raises: ConfigurationError (nothing there, or in use); DamagedJournal that names the first bad record; Unavailable
     """
-    async with _stores(folder) as data:
+    async with _stores(folder, postgres_url) as data:
         return await verify_stores(data, compiler=_compiler(), progress=progress)
 
 
@@ -39,7 +40,18 @@ def _compiler() -> Callable[..., Any]:
 
 
 @asynccontextmanager
-async def _stores(folder: Path) -> AsyncIterator[DataAdapter]:
+async def _stores(folder: Path, postgres_url: str | None) -> AsyncIterator[DataAdapter]:
+    if postgres_url is not None:
+        # The driver takes long to load, which work on files should not wait for.
+        from fauxchange.data.postgres.connections import PostgresConfig  # noqa: PLC0415 - see above
+
+        # Whoever uses the journal first claims it, which fails while an exchange runs on this database.
+        data = await open_data_adapter(None, postgres=PostgresConfig(url=postgres_url, application_name="fauxchange"))
+        try:
+            yield data
+        finally:
+            await data.disconnect()
+        return
     if not (folder / DATABASE).exists():
         raise ConfigurationError(
             f"there is no exchange in data folder {folder}; name another with --data-dir", field="DATA_DIR"

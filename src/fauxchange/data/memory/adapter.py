@@ -3,6 +3,7 @@
 import time
 
 from fauxchange.data.memory.cache import MemoryCache, MemoryKeyspace, WallTime
+from fauxchange.data.memory.configuration import MemoryConfiguration
 from fauxchange.data.memory.exchange import MemoryExchange
 from fauxchange.data.memory.journal import MemoryJournal, MemoryKernelSnapshots
 from fauxchange.data.memory.market_data import MemoryCandles, MemoryPriceFeeds, MemorySnapshots, MemorySymbols
@@ -37,6 +38,7 @@ class MemoryDataAdapter:
         self.symbols = MemorySymbols()
         self.audit = MemoryAudit()
         self.state = MemoryState()
+        self.configuration = MemoryConfiguration()
         self.journal = MemoryJournal()
         self.kernel_snapshots = MemoryKernelSnapshots()
         self.exchange = MemoryExchange(history_rows)

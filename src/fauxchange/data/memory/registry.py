@@ -25,6 +25,10 @@ class MemoryRegistry:
             instance, heartbeat_ns=self._wall_ns(), metadata=dict(instance.metadata)
         )
 
+    def remember(self, instances: Iterable[ServiceInstance]) -> None:
+        """Hold these entries, with the heartbeats that they have, and no others."""
+        self._entries = {(entry.name, entry.instance): entry for entry in instances}
+
     async def heartbeat(self, name: str, instance: str) -> bool:
         """Refresh the entry's heartbeat; return False if it is unknown or gone."""
         entry = self._entries.get((name, instance))

@@ -7,6 +7,7 @@ from pathlib import Path
 from fauxchange.data.memory.adapter import CACHE_KEYS
 from fauxchange.data.memory.cache import MemoryCache, MemoryKeyspace, WallTime
 from fauxchange.data.memory.registry import MemoryRegistry
+from fauxchange.data.sqlite.configuration import SqliteConfiguration
 from fauxchange.data.sqlite.database import SqliteDatabase
 from fauxchange.data.sqlite.exchange import SqliteExchange
 from fauxchange.data.sqlite.files import Open, open_connection
@@ -21,6 +22,9 @@ from fauxchange.platform.ports import DependencyHealth, DependencyStatus
 
 class SqliteDataAdapter:
     """All repositories over the file at `path` and two beside it: the exchange's journal and its kernel's snapshots.
+
+    With `own_processes` the journal and the exchange's read models are written by processes of their own, for a venue
+    that takes orders meanwhile; else by threads.
 
     Units: TTLs and `probe_interval_s` (how often a failing disk is tried) in seconds of wall time
     """
@@ -37,11 +41,13 @@ class SqliteDataAdapter:
         max_waiting_rows: int = MAX_WAITING_ROWS,
         probe_interval_s: float = PROBE_INTERVAL_S,
         opener: Open = open_connection,
+        own_processes: bool = False,
     ) -> None:
         self._path = path
         self._max_waiting_rows = max_waiting_rows
         self._probe_interval_s = probe_interval_s
         self._opener = opener
+        self._own_processes = own_processes
         self._journal_path = path.with_name(f"{path.stem}-journal.sqlite")
         self._snapshots_path = path.with_name(f"{path.stem}-snapshots.sqlite")
         self._database: SqliteDatabase | None = None
@@ -54,6 +60,7 @@ class SqliteDataAdapter:
         self.symbols = SqliteSymbols(self._connected)
         self.audit = SqliteAudit(self._connected)
         self.state = SqliteState(self._connected)
+        self.configuration = SqliteConfiguration(self._connected)
         self.journal = SqliteJournal(self._connected_journal)
         self.kernel_snapshots = SqliteKernelSnapshots(self._connected_snapshots)
         self.exchange = SqliteExchange(self._connected)
@@ -95,10 +102,14 @@ class SqliteDataAdapter:
                 opener=self._opener,
                 max_waiting_rows=self._max_waiting_rows,
                 probe_interval_s=self._probe_interval_s,
+                own_process=self._own_processes,
             )
         if self._journal is None:
             self._journal = await JournalFile.open(
-                self._journal_path, opener=self._opener, probe_interval_s=self._probe_interval_s
+                self._journal_path,
+                opener=self._opener,
+                probe_interval_s=self._probe_interval_s,
+                own_process=self._own_processes,
             )
         if self._snapshots is None:
             self._snapshots = await SnapshotFile.open(self._snapshots_path, opener=self._opener)

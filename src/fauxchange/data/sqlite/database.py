@@ -5,18 +5,22 @@ by later rows: the file grows to what the retention settings keep and stays ther
 """
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from fauxchange.data.sqlite.files import BUSY_TIMEOUT_MS, Open, open_connection, preparing, use_log
+from fauxchange.data.sqlite.lanes import hold
 from fauxchange.data.sqlite.migrations import MIGRATIONS
 from fauxchange.data.sqlite.statements import SqliteStatement, create
+from fauxchange.data.sqlite.transactions import Executor, Recorder, TransactionLane
 from fauxchange.data.sqlite.writer import MAX_WAITING_ROWS, PROBE_INTERVAL_S, SqliteWriter
-from fauxchange.data.tables import METADATA, SCHEMA_VERSION, schema_version
+from fauxchange.data.tables import METADATA, ONLY_POSTGRESQL, SCHEMA_VERSION, schema_version
 from fauxchange.domain.errors import ConfigurationError, Unavailable
 from fauxchange.platform.ports import DependencyHealth, DependencyStatus
 
@@ -30,7 +34,9 @@ WRITER_CACHE_KIB = 32_768
 class SqliteDatabase:
     """A connected file. Make one with `open`, in the event loop that will use it."""
 
-    def __init__(self, path: Path, opener: Open, *, max_waiting_rows: int, probe_interval_s: float) -> None:
+    def __init__(
+        self, path: Path, opener: Open, *, max_waiting_rows: int, probe_interval_s: float, lock: int | None
+    ) -> None:
         self._path = path
         self._opener = opener
         self._local = threading.local()
@@ -39,6 +45,9 @@ class SqliteDatabase:
         self._read_problem: str | None = None
         self._writer = SqliteWriter(
             str(path), self._open_writer, max_waiting_rows=max_waiting_rows, probe_interval_s=probe_interval_s
+        )
+        self._transactions = (
+            None if lock is None else TransactionLane(path, lock=lock, probe_interval_s=probe_interval_s)
         )
 
     @classmethod
@@ -49,13 +58,22 @@ class SqliteDatabase:
         opener: Open = open_connection,
         max_waiting_rows: int = MAX_WAITING_ROWS,
         probe_interval_s: float = PROBE_INTERVAL_S,
+        own_process: bool = False,
     ) -> "SqliteDatabase":
-        """Create the file or check that it is ours, then start the threads.
+        """Create the file or check that it is ours, then start the threads, and the process that transacts if wanted.
 
         Raises: ConfigurationError if it cannot be used as it is; Unavailable if another process keeps it locked
         """
-        await asyncio.to_thread(_prepare, path)
-        return cls(path, opener, max_waiting_rows=max_waiting_rows, probe_interval_s=probe_interval_s)
+        lock: int | None = None
+        try:
+            if own_process:
+                lock = await hold(path)
+            await asyncio.to_thread(_prepare, path)
+            return cls(path, opener, max_waiting_rows=max_waiting_rows, probe_interval_s=probe_interval_s, lock=lock)
+        except BaseException:
+            if lock is not None:
+                os.close(lock)
+            raise
 
     async def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run `work` on a reading connection in a thread.
@@ -74,6 +92,19 @@ class SqliteDatabase:
         """Run `work`, which changes the file with one statement, in the writing thread; see `SqliteWriter.write`."""
         return await self._writer.write(work, rows=rows, durable=durable)
 
+    async def transact(self, work: Callable[[Executor], None], *, rows: int) -> None:
+        """Carry out what `work` executes in one transaction: in the process for that, if there is one.
+
+        Raises: Unavailable if the store fails or is closed; what `work` raises
+        """
+        if self._transactions is None:
+            await self._writer.write(partial(_in_transaction, work), rows=rows)
+            return
+        recorder = Recorder()
+        # Making the statements of many records takes milliseconds.
+        await asyncio.to_thread(work, recorder)
+        await self._transactions.carry_out(recorder.statements)
+
     @property
     def waiting_rows(self) -> int:
         """How many rows are accepted and not yet stored."""
@@ -83,6 +114,8 @@ class SqliteDatabase:
         """Return `down` while writes fail, `degraded` while only reads do."""
         if self._writer.problem is not None:
             return DependencyHealth(DependencyStatus.DOWN, f"{self._path}: {self._writer.problem}")
+        if self._transactions is not None and self._transactions.problem is not None:
+            return DependencyHealth(DependencyStatus.DOWN, f"{self._path}: {self._transactions.problem}")
         if self._read_problem is not None:
             return DependencyHealth(DependencyStatus.DEGRADED, f"{self._path}: {self._read_problem}")
         return DependencyHealth(DependencyStatus.OK)
@@ -93,6 +126,8 @@ class SqliteDatabase:
         for connection in self._reading:
             connection.close()
         self._reading.clear()
+        if self._transactions is not None:
+            await self._transactions.close()
         await self._writer.close()
 
     def _read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
@@ -129,6 +164,18 @@ class SqliteDatabase:
         return connection
 
 
+def _in_transaction(work: Callable[[Executor], None], connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        # A failing commit may have rolled back already; and the connection is needed by whoever comes next.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
 def _prepare(path: Path) -> None:
     """Create the tables in a new file, or check that an old one is whole and bring it up to our version."""
     with preparing(path) as connection:
@@ -142,7 +189,8 @@ def _prepare_schema(path: Path, connection: sqlite3.Connection) -> None:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
         for table in METADATA.sorted_tables:
-            create(connection, table)
+            if table.info != ONLY_POSTGRESQL:
+                create(connection, table)
         SqliteStatement(schema_version.insert().values(version=SCHEMA_VERSION)).execute(connection)
     elif schema_version.name not in tables:
         raise ConfigurationError(f"{path} is another program's database; choose another data folder")

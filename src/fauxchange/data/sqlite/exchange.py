@@ -5,15 +5,15 @@ them is made anew from the journal, which goes on behind their position.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, bindparam, delete, false, func, literal_column, or_, select, text
+from sqlalchemy import bindparam, delete, false, func, or_, select, text
 from sqlalchemy.dialects import sqlite
 
 from fauxchange.data.documents import decode_document, encode_document
+from fauxchange.data.filters import given_filters, inside, one_of
 from fauxchange.data.ports import AccountQuery, FillQuery, LedgerQuery, OrderQuery, Page, Projection
 from fauxchange.data.queries import (
     FILL_KEY,
@@ -29,6 +29,7 @@ from fauxchange.data.queries import (
 )
 from fauxchange.data.sqlite.market_data import Connected
 from fauxchange.data.sqlite.statements import RecordPages, RecordTable, SqliteStatement
+from fauxchange.data.sqlite.transactions import Executor
 from fauxchange.data.tables import (
     OPEN_ORDERS,
     exchange_accounts,
@@ -78,7 +79,7 @@ class SqliteExchange:
         document = encode_document(projection.document, field="document")
         kinds = (projection.accounts, projection.keys, projection.orders, projection.fills, projection.ledger)
         work = partial(self._statements.store, projection=projection, document=document)
-        await self._database().write(work, rows=sum(map(len, kinds)) + 1)
+        await self._database().transact(work, rows=sum(map(len, kinds)) + 1)
 
     async def position(self) -> tuple[int, Metadata]:
         """Return the sequence and the document of the last projection stored; (0, {}) if there is none."""
@@ -87,11 +88,11 @@ class SqliteExchange:
 
     async def clear(self) -> None:
         """Forget everything, position and trail included."""
-        await self._database().write(self._statements.clear)
+        await self._database().transact(self._statements.clear, rows=1)
 
     async def accounts(self, query: AccountQuery) -> Page[AccountRecord]:
         """Return a page of accounts, by number."""
-        given = _given(status=query.status)
+        given = given_filters(status=query.status)
         pages = partial(self._statements.account_pages, tuple(given))
         return await self._page(pages, account_span(query), given)
 
@@ -108,9 +109,9 @@ class SqliteExchange:
 
     async def orders(self, query: OrderQuery) -> Page[OrderRecord]:
         """Return a page of orders."""
-        fixed = _given(account=query.account, symbol=query.symbol, client_order_id=query.client_order_id)
+        fixed = given_filters(account=query.account, symbol=query.symbol, client_order_id=query.client_order_id)
         statuses = None if query.statuses is None else tuple(sorted(set(query.statuses)))
-        within = _given(start_ns=query.start_ns, end_ns=query.end_ns)
+        within = given_filters(start_ns=query.start_ns, end_ns=query.end_ns)
         pages = partial(self._statements.order_pages, tuple(fixed), statuses, tuple(within))
         return await self._page(pages, order_span(query), fixed | within)
 
@@ -120,16 +121,16 @@ class SqliteExchange:
 
     async def fills(self, query: FillQuery) -> Page[FillRecord]:
         """Return a page of fills."""
-        fixed = _given(account=query.account, symbol=query.symbol, order_id=query.order_id)
-        within = _given(start_ns=query.start_ns, end_ns=query.end_ns)
+        fixed = given_filters(account=query.account, symbol=query.symbol, order_id=query.order_id)
+        within = given_filters(start_ns=query.start_ns, end_ns=query.end_ns)
         pages = partial(self._statements.fill_pages, tuple(fixed), query.taker_only, tuple(within))
         return await self._page(pages, fill_span(query), fixed | within)
 
     async def ledger(self, query: LedgerQuery) -> Page[LedgerEntry]:
         """Return a page of ledger entries."""
-        fixed = _given(account=query.account, asset=query.asset, order_id=query.order_id)
+        fixed = given_filters(account=query.account, asset=query.asset, order_id=query.order_id)
         causes = None if query.causes is None else tuple(sorted(set(query.causes)))
-        within = _given(start_ns=query.start_ns, end_ns=query.end_ns)
+        within = given_filters(start_ns=query.start_ns, end_ns=query.end_ns)
         pages = partial(self._statements.ledger_pages, tuple(fixed), causes, tuple(within))
         return await self._page(pages, ledger_span(query), fixed | within)
 
@@ -186,8 +187,8 @@ class ExchangeStatements:
         self._position = SqliteStatement(select(exchange_position.c.sequence, exchange_position.c.document))
         self._clear = [SqliteStatement(delete(table)) for table in _TABLES]
 
-    def store(self, connection: sqlite3.Connection, *, projection: Projection, document: str) -> None:
-        """Store everything, or nothing."""
+    def store(self, connection: Executor, *, projection: Projection, document: str) -> None:
+        """Store everything, in the transaction that is under way."""
         parts: list[tuple[RecordTable[Any], Sequence[Any]]] = [
             (self.account_records, projection.accounts),
             (self.key_records, projection.keys),
@@ -195,25 +196,23 @@ class ExchangeStatements:
             (self.fill_records, projection.fills),
             (self.ledger_records, projection.ledger),
         ]
-        with _transaction(connection):
-            for table, records in parts:
-                if records:
-                    table.upsert(connection, records)
-            for block in projection.trail:
-                fields = {name: getattr(block, name) for name in block.__struct_fields__}
-                self._store_trail.execute(connection, **fields)
-            self._store_position.execute(connection, name=_NAME, sequence=projection.sequence, document=document)
+        for table, records in parts:
+            if records:
+                table.upsert(connection, records)
+        for block in projection.trail:
+            fields = {name: getattr(block, name) for name in block.__struct_fields__}
+            self._store_trail.execute(connection, **fields)
+        self._store_position.execute(connection, name=_NAME, sequence=projection.sequence, document=document)
 
     def position(self, connection: sqlite3.Connection) -> tuple[int, str] | None:
         """Return the sequence and the document of the last projection."""
         rows = self._position.rows(connection)
         return rows[0] if rows else None
 
-    def clear(self, connection: sqlite3.Connection) -> None:
-        """Delete everything, or nothing."""
-        with _transaction(connection):
-            for statement in self._clear:
-                statement.execute(connection)
+    def clear(self, connection: Executor) -> None:
+        """Delete everything, in the transaction that is under way."""
+        for statement in self._clear:
+            statement.execute(connection)
 
     def named_orders(self, connection: sqlite3.Connection, *, since_ns: int) -> list[OrderRecord]:
         """Return the open orders and the named ones that changed lately, by order id."""
@@ -241,7 +240,7 @@ class ExchangeStatements:
         self, fixed: tuple[str, ...], statuses: tuple[int, ...] | None, within: tuple[str, ...]
     ) -> RecordPages[OrderRecord]:
         columns = exchange_orders.c
-        conditions = [*_among(columns.status, statuses), *_within(columns.created_ns, within)]
+        conditions = [*one_of(columns.status, statuses), *inside(columns.created_ns, within)]
         if statuses is not None and set(statuses) <= set(OPEN_STATUSES):
             # In the words of the index of open orders, which SQLite would not use otherwise.
             conditions.append(text(OPEN_ORDERS))
@@ -249,7 +248,7 @@ class ExchangeStatements:
 
     def _fill_pages(self, fixed: tuple[str, ...], taker_only: bool, within: tuple[str, ...]) -> RecordPages[FillRecord]:
         columns = exchange_fills.c
-        conditions = _within(columns.ts_ns, within)
+        conditions = inside(columns.ts_ns, within)
         if taker_only:
             conditions.append(columns.is_maker.is_(false()))
         return RecordPages(self.fill_records, fixed=fixed, position=FILL_KEY, conditions=conditions)
@@ -258,24 +257,8 @@ class ExchangeStatements:
         self, fixed: tuple[str, ...], causes: tuple[int, ...] | None, within: tuple[str, ...]
     ) -> RecordPages[LedgerEntry]:
         columns = exchange_ledger.c
-        conditions = [*_among(columns.cause, causes), *_within(columns.ts_ns, within)]
+        conditions = [*one_of(columns.cause, causes), *inside(columns.ts_ns, within)]
         return RecordPages(self.ledger_records, fixed=fixed, position=LEDGER_KEY, conditions=conditions)
-
-
-def _given(**filters: Any) -> dict[str, Any]:
-    """Return the filters that are set."""
-    return {name: value for name, value in filters.items() if value is not None}
-
-
-def _among(column: ColumnElement[int], values: tuple[int, ...] | None) -> list[Any]:
-    if values is None:
-        return []
-    return [column.in_([literal_column(str(int(value))) for value in values]) if values else false()]
-
-
-def _within(column: ColumnElement[int], bounds: tuple[str, ...]) -> list[Any]:
-    conditions = {"start_ns": column >= bindparam("start_ns"), "end_ns": column < bindparam("end_ns")}
-    return [conditions[name] for name in bounds]
 
 
 def _upsert(table: Any) -> SqliteStatement:
@@ -286,16 +269,3 @@ def _upsert(table: Any) -> SqliteStatement:
 
 def _block(row: tuple[Any, ...]) -> TrailBlock:
     return TrailBlock(**dict(zip(TrailBlock.__struct_fields__, row, strict=True)))
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        # A failing commit may have rolled back already; and the connection is needed by whoever comes next.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise

@@ -7,13 +7,19 @@ import sqlite3
 from collections.abc import Callable
 
 from fauxchange.data.sqlite.statements import create
-from fauxchange.data.tables import EXCHANGE, METADATA
+from fauxchange.data.tables import CONFIGURATION, EXCHANGE, METADATA, ONLY_POSTGRESQL
 
 
 def _add_exchange(connection: sqlite3.Connection) -> None:
     for table in METADATA.sorted_tables:
-        if table.schema == EXCHANGE:
+        if table.schema == EXCHANGE and table.info != ONLY_POSTGRESQL:
             create(connection, table)
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_add_exchange,)
+def _add_configuration(connection: sqlite3.Connection) -> None:
+    for table in METADATA.sorted_tables:
+        if table.schema == CONFIGURATION:
+            create(connection, table)
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_add_exchange, _add_configuration)

@@ -25,13 +25,14 @@ from sqlalchemy.sql.elements import TextClause
 from fauxchange.data.documents import check_document, plain
 from fauxchange.data.ports import Page
 from fauxchange.data.queries import MAX_INT64, MIN_INT64, Position, Span, position_of
-from fauxchange.data.tables import AUDIT, DOCUMENT, EXCHANGE, MARKET_DATA
+from fauxchange.data.sqlite.transactions import Executor
+from fauxchange.data.tables import AUDIT, CONFIGURATION, DOCUMENT, EXCHANGE, MARKET_DATA
 from fauxchange.domain.errors import Conflict, InvariantViolation
 
 Record = TypeVar("Record")
 
 _DIALECT = sqlite.dialect(paramstyle="named")
-_SCHEMAS = {MARKET_DATA: "main", AUDIT: "main", EXCHANGE: "main"}
+_SCHEMAS = {MARKET_DATA: "main", AUDIT: "main", EXCHANGE: "main", CONFIGURATION: "main"}
 CHUNK = 1_000
 """How many records are turned into JSON or back at a time: the interpreter lock is held for about 0.5 ms."""
 
@@ -48,9 +49,10 @@ class SqliteStatement:
         """Return all parameters of the statement, those that are not given with what the statement says or None."""
         return self._defaults | given
 
-    def execute(self, connection: sqlite3.Connection, **parameters: object) -> int:
+    def execute(self, connection: Executor, **parameters: object) -> int:
         """Run the statement to its end and return how many rows it changed."""
-        return connection.execute(self.sql, self.parameters(**parameters)).rowcount
+        changed: int = connection.execute(self.sql, self.parameters(**parameters)).rowcount
+        return changed
 
     def value(self, connection: sqlite3.Connection, **parameters: object) -> Any:
         """Return the first column of the first row, or None if there is no row."""
@@ -84,11 +86,11 @@ class RecordTable(Generic[Record]):
         replaced = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
         self._upsert = SqliteStatement(insert.on_conflict_do_update(index_elements=table.primary_key, set_=replaced))
 
-    def insert(self, connection: sqlite3.Connection, records: Sequence[Record]) -> None:
+    def insert(self, connection: Executor, records: Sequence[Record]) -> None:
         """Insert the records, all or none. Raises: Conflict if one is there already; InvalidRequest on a document."""
         self._store(self._insert, connection, records)
 
-    def upsert(self, connection: sqlite3.Connection, records: Sequence[Record]) -> None:
+    def upsert(self, connection: Executor, records: Sequence[Record]) -> None:
         """Insert or replace the records, all or none. Raises: InvalidRequest on a document."""
         self._store(self._upsert, connection, records)
 
@@ -106,7 +108,7 @@ class RecordTable(Generic[Record]):
         """Return the records of a packed statement's value."""
         return self._decoder.decode(text)
 
-    def _store(self, statement: SqliteStatement, connection: sqlite3.Connection, records: Sequence[Record]) -> None:
+    def _store(self, statement: SqliteStatement, connection: Executor, records: Sequence[Record]) -> None:
         if self._document_of is not None:
             for document in filter(None, map(self._document_of, records)):
                 check_document(document)

@@ -128,7 +128,10 @@ async def test_file_of_version_1_gets_the_tables_of_the_exchange_and_keeps_its_o
     await adapter.price_feeds.create_many(feeds(1, 10))
     await adapter.disconnect()
     with closing(sqlite3.connect(path)) as connection, connection:
-        names = "SELECT name FROM sqlite_master WHERE name LIKE 'exchange%' AND type = 'table'"
+        names = (
+            "SELECT name FROM sqlite_master WHERE type = 'table' "
+            "AND (name LIKE 'exchange%' OR name LIKE 'configuration%')"
+        )
         for (table,) in connection.execute(names).fetchall():
             connection.execute(f"DROP TABLE {table}")
         connection.execute("UPDATE schema_version SET version = 1")
