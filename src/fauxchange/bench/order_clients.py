@@ -339,7 +339,7 @@ class GrpcLine(Line):
             self.pump.failed(f"the server ended the stream: {payload!r}")
 
     def _read_messages(self, data: bytes) -> None:
-        position, size, count, refused, answer = 0, len(data), 0, 0, b""
+        position, size, count, refused, last = 0, len(data), 0, 0, b""
         while size - position >= 5:
             end = position + 5 + int.from_bytes(data[position + 1 : position + 5], "big")
             if end > size:
@@ -350,22 +350,26 @@ class GrpcLine(Line):
                 self._joined = True
                 self.pump.joined(self)
             else:
-                more, failed = _count_results(answer)
-                count += more
+                results, failed = _results(answer)
+                if results:
+                    last = results[-1]
+                count += len(results)
                 refused += failed
         self._message = data[position:]
         if count:
-            self.pump.answered(self, count, refused, answer)
+            # One answer, as a response of its own: the venue joins several, and an echo gives one for each message.
+            self.pump.answered(self, count, refused, last)
 
 
-def _count_results(response: bytes) -> tuple[int, int]:
-    """Return how many answers a response holds, and how many of them are refusals (which have a field 3)."""
-    position, size, count, refused = 0, len(response), 0, 0
+def _results(response: bytes) -> tuple[list[bytes], int]:
+    """Return the answers that a response holds, and how many of them are refusals (which have a field 3)."""
+    position, size, refused = 0, len(response), 0
+    results: list[bytes] = []
     while position < size:
-        tag = response[position]
+        begun, tag = position, response[position]
         length, position = _varint(response, position + 1)
         if tag == _RESULT_TAG:
-            count += 1
+            results.append(response[begun : position + length])
             inner, end = position, position + length
             # An id and an order, each with its length; a refusal is what may follow.
             while inner < end and response[inner] in {0x0A, 0x12}:
@@ -373,7 +377,7 @@ def _count_results(response: bytes) -> tuple[int, int]:
                 inner += skipped
             refused += inner < end and response[inner] == 0x1A
         position += length
-    return count, refused
+    return results, refused
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
