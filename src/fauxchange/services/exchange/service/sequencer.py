@@ -1,8 +1,9 @@
 """The sequencer: one queue, one order of events.
 
 Commands that arrive during one turn of the event loop, or while the journal stores the batch before, become one batch.
-It gets sequence numbers and the venue's time, is stored durably, and only then carried out and answered. While the
-journal stores a batch, the one before it is carried out.
+While each turn brings more of them, a few turns are waited for, since a batch costs about as much as ten commands. It
+gets sequence numbers and the venue's time, is stored durably, and only then carried out and answered. While the journal
+stores a batch, the one before it is carried out.
 
 When storing fails nothing was carried out and nothing is acknowledged: callers are refused at once, and whether the
 batch was stored all the same is found out before the next one. If it was, it is carried out, late.
@@ -21,6 +22,10 @@ from fauxchange.platform.ports import Clock, DependencyHealth, DependencyStatus
 from fauxchange.services.exchange.service.entries import Batch, Entry, pack_batch, seal
 
 MAX_BATCH = 1_000
+ENOUGH = 64
+"""So many commands are stored without waiting for more."""
+TURNS = 8
+"""For so many turns of the event loop a batch waits at most, while each of them brings more commands."""
 RETRY_S = 0.25
 RETRY_AFTER_S = 1.0
 
@@ -60,6 +65,8 @@ class Sequencer:
         self._queue: list[Entry] = []
         self._storing: Batch | None = None
         self._scheduled = False
+        self._turns = 0
+        self._gathered = 0
         self._problem = ""
         self._closed = False
         self._next_sequence = 1
@@ -133,6 +140,13 @@ class Sequencer:
         if not self._queue:
             self._rest()
             return
+        if self._gathered < len(self._queue) < ENOUGH and self._turns < TURNS:
+            self._gathered = len(self._queue)
+            self._turns += 1
+            self._scheduled = True
+            self._loop.call_soon(self._store_next)
+            return
+        self._turns = self._gathered = 0
         entries, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
         self._last_ns = max(self._last_ns, self._clock.now_ns())
         batch = seal(entries, self._next_sequence, self._last_ns)

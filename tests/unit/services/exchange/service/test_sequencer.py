@@ -9,6 +9,7 @@ from exchange_kit import ORIGIN, Exchange, FaultyJournal, order
 from fauxchange.data.memory.adapter import MemoryDataAdapter
 from fauxchange.domain.errors import Unavailable
 from fauxchange.services.exchange.service.requests import Outcome
+from fauxchange.services.exchange.service.sequencer import ENOUGH, TURNS
 
 
 @pytest.fixture
@@ -60,6 +61,46 @@ async def test_what_arrives_while_a_batch_is_stored_is_the_next_one(
     await asyncio.gather(first, *others)
 
     assert await _batches(data, before) == [(before + 1, before + 1), (before + 2, before + 4)]
+
+
+async def test_while_turns_bring_more_they_are_gathered_but_not_for_long(
+    exchange: Exchange, data: MemoryDataAdapter, journal: FaultyJournal
+) -> None:
+    account = await exchange.account(USD="1000000")
+    before = exchange.venue.sequence
+    journal.hold()
+    placed = []
+
+    for _ in range(TURNS + 4):
+        placed.append(asyncio.ensure_future(exchange.place(account, "buy", "0.001", "50000")))
+        await asyncio.sleep(0)
+    waiting = exchange.sequencer.waiting
+    journal.let_go()
+    await asyncio.gather(*placed)
+
+    first, second = await _batches(data, before)
+    assert waiting == TURNS + 4
+    # The first command opens the batch, and each of the turns brings one more.
+    assert first == (before + 1, before + 1 + TURNS)
+    assert second == (before + 2 + TURNS, before + TURNS + 4)
+
+
+async def test_enough_commands_are_stored_without_waiting_for_more(
+    exchange: Exchange, data: MemoryDataAdapter, journal: FaultyJournal
+) -> None:
+    account = await exchange.account(USD="1000000")
+    before = exchange.venue.sequence
+    journal.hold()
+    placed = [asyncio.ensure_future(exchange.place(account, "buy", "0.001", "50000")) for _ in range(ENOUGH)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    placed.append(asyncio.ensure_future(exchange.place(account, "buy", "0.001", "50000")))
+    await asyncio.sleep(0)
+
+    journal.let_go()
+    await asyncio.gather(*placed)
+
+    assert await _batches(data, before) == [(before + 1, before + ENOUGH), (before + ENOUGH + 1, before + ENOUGH + 1)]
 
 
 async def test_nothing_is_acknowledged_nor_carried_out_before_it_is_stored(
