@@ -39,7 +39,7 @@ async def test_all_services_start_respond_to_health_checks_and_shut_down_gracefu
         report = answers["health"].json()
         assert report["status"] == "ok"
         statuses = {name: service["status"] for name, service in report["services"].items()}
-        assert statuses == {"market-data": "ok", "exchange": "ok"}
+        assert statuses == {"configuration": "ok", "market-data": "ok", "exchange": "ok"}
         assert {"sequencer", "journal", "read-models"} <= report["services"]["exchange"]["dependencies"].keys()
         states = report["services"]["market-data"]["dependencies"]
         assert {"sqlite", "history", "audit-trail", "registry", "feed-simulator"} <= states.keys()

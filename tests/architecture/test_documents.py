@@ -24,9 +24,10 @@ from fauxchange.platform.rpc.interceptors import Draining, server_interceptor
 from fauxchange.platform.settings import documented_settings
 from fauxchange.platform.streams.endpoint import StreamMetrics
 from fauxchange.services.configuration.service.metrics import ConfigurationMetrics
+from fauxchange.services.exchange.clients.market_prices import PriceStreamMetrics
 from fauxchange.services.exchange.core.vocabulary import RejectReason
 from fauxchange.services.exchange.service.liquidity import HouseMetrics
-from fauxchange.services.exchange.service.metrics import ExchangeMetrics
+from fauxchange.services.exchange.service.metrics import ExchangeMetrics, GatewayMetrics, KernelLinkMetrics
 from fauxchange.services.market_data.service.metrics import FeedMetrics
 from fauxchange.services.market_data.service.tuning import TuningMetrics
 
@@ -68,7 +69,10 @@ def exposed_metrics() -> dict[str, str]:
         TuningMetrics,
         ExchangeMetrics,
         FeedMetrics,
+        GatewayMetrics,
         HouseMetrics,
+        KernelLinkMetrics,
+        PriceStreamMetrics,
         StreamMetrics,
         EventLoopLag,
         http_red,

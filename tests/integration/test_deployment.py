@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -18,6 +20,7 @@ import psycopg
 import pytest
 import redis
 import yaml
+from distributed_kit import eventually, health_of, unwell
 
 from fauxchange.testing import started
 from fauxchange.testing.processes import APART, VenueProcess, clean_environment
@@ -131,10 +134,19 @@ def run_roles_script(url: str, passwords: Mapping[str, str]) -> "subprocess.Comp
 # Services on both stores, with exactly what compose gives them
 
 
-ALONE = [name for name, entry in SERVICES.items() if not entry.needs]
+@dataclass(frozen=True)
+class Deployed:
+    """What a service told while all of them ran."""
+
+    health: Mapping[str, Any]
+    metrics: str
+    log: str
 
 
-def test_services_run_as_their_own_users_with_what_compose_gives_them(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Deployed]:
+    """Run all services together, and return what each told when all were well."""
+    tmp_path = tmp_path_factory.mktemp("deployed")
     with start_postgres(in_memory=True) as postgres, start_redis() as cache:
         roles_made = run_roles_script(postgres.url, defaults_of("roles"))
         acl = acl_made(tmp_path, defaults_of("redis"))
@@ -143,16 +155,41 @@ def test_services_run_as_their_own_users_with_what_compose_gives_them(tmp_path: 
         migrated = run_fauxchange(["db", "upgrade"], moved_to(moved, defaults_of("migrate")), tmp_path)
         assert (roles_made.returncode, migrated.returncode) == (0, 0), migrated.stderr
 
-        for name in ALONE:
-            with served(name, moved_to(moved, defaults_of(name)), tmp_path / name) as process:
-                health = httpx.get(f"{process.venue.http}/api/v1/health", timeout=30).json()
-                metrics = httpx.get(f"{process.venue.http}/metrics", timeout=30).text
+        with ExitStack() as stack:
+            processes = {
+                name: stack.enter_context(served(name, moved_to(moved, defaults_of(name)), tmp_path / name))
+                for name in SERVICES
+            }
+            urls = {name: process.venue.http for name, process in processes.items()}
+            for name, url in urls.items():
+                eventually(partial(is_well, url), told=lambda process=processes[name]: process.log)
+            told = {name: (health_of(url), httpx.get(f"{url}/metrics", timeout=30).text) for name, url in urls.items()}
+        return {name: Deployed(*each, processes[name].log) for name, each in told.items()}
 
-            dependencies = health["services"][name]["dependencies"]
-            assert (dependencies["postgresql"]["status"], dependencies["redis"]["status"]) == ("ok", "ok"), process.log
-            assert f'service="{SERVICES[name].registered_name}"' in metrics
-            assert "permission denied" not in process.log.lower()
-            assert "NOPERM" not in process.log
+
+def is_well(url: str) -> bool:
+    """Whether nothing that a process leans on is less than well."""
+    return not unwell(health_of(url))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_services_run_as_their_own_users_with_what_compose_gives_them(
+    name: str, deployed: Mapping[str, Deployed]
+) -> None:
+    told = deployed[name]
+
+    dependencies = told.health["services"][name]["dependencies"]
+    assert (dependencies["postgresql"]["status"], dependencies["redis"]["status"]) == ("ok", "ok")
+    assert f'service="{SERVICES[name].registered_name}"' in told.metrics
+    assert "permission denied" not in told.log.lower()
+    assert "NOPERM" not in told.log
+
+
+def test_the_exchange_follows_the_prices_of_market_data(deployed: Mapping[str, Deployed]) -> None:
+    dependencies = deployed["exchange"].health["services"]["exchange"]["dependencies"]
+
+    assert {"market-data", "market-prices", "house-liquidity"} <= dependencies.keys()
+    assert re.search(r"^exchange_price_stream_up\{.*\} 1", deployed["exchange"].metrics, re.MULTILINE)
 
 
 def defaults_of(name: str) -> dict[str, str]:
@@ -253,17 +290,14 @@ def health_check(path: str, *, port: int) -> "subprocess.CompletedProcess[str]":
 # Dashboards and alerts, against a process that runs
 
 
-FOR_OTHER_PROCESSES = ("grpc_client_", "rpc_", "store_")
-"""Metrics of what a process alone does not have: other services to call, and stores on servers."""
-
-
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return what a running venue exports, after it has answered a request."""
+def exported(tmp_path_factory: pytest.TempPathFactory, deployed: Mapping[str, Deployed]) -> str:
+    """Return what services export: each by itself, and all in one process that has answered a request."""
     with started(tmp_path_factory.mktemp("venue"), {"STORE": "memory", "MODEL_ENGINE": "python"}) as process:
         httpx.get(f"{process.venue.http}/api/v1/prices", timeout=30)
         httpx.post(f"{process.venue.http}/api/v1/orders", json={}, timeout=30)
-        return httpx.get(f"{process.venue.http}/metrics", timeout=30).text
+        alone = httpx.get(f"{process.venue.http}/metrics", timeout=30).text
+    return "\n".join([alone, *(told.metrics for told in deployed.values())])
 
 
 def read_by(path: Path) -> set[str]:
@@ -288,7 +322,7 @@ def test_a_dashboard_reads_what_a_running_venue_exports(name: str, exported: str
     read = read_by(DEPLOY / f"grafana/dashboards/{name}.json")
 
     assert read
-    assert {metric for metric in read - there if not metric.startswith(FOR_OTHER_PROCESSES)} == set()
+    assert read - there == set()
 
 
 def test_alerts_read_what_a_running_venue_exports(exported: str) -> None:
@@ -296,7 +330,7 @@ def test_alerts_read_what_a_running_venue_exports(exported: str) -> None:
     read = read_by(DEPLOY / "prometheus/alerts.yml")
 
     assert len(read) > 10
-    assert {metric for metric in read - there if not metric.startswith(FOR_OTHER_PROCESSES)} == set()
+    assert read - there == set()
 
 
 def test_the_route_that_alerts_watch_is_that_of_orders(exported: str) -> None:

@@ -1,19 +1,25 @@
 """What the stores in Redis do while the server is away, and after it has come back. The server is real."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import redis.exceptions
 from redis_kit import asked_until, eventually, stores
 from structlog.testing import capture_logs
 
 from fauxchange.data.memory.market_data import MemoryPriceFeeds
 from fauxchange.data.ports import Continuity, Page, PriceFeedQuery, StreamedPrices
 from fauxchange.data.redis.hot_prices import HotPrices
-from fauxchange.data.redis.server import RedisConfig
+from fauxchange.data.redis.metrics import RedisMetrics
+from fauxchange.data.redis.price_streams import RedisPriceStreams
+from fauxchange.data.redis.server import Command, RedisConfig
+from fauxchange.data.redis.server import RedisServer as DataServer
 from fauxchange.data.redis.stores import RedisStores
 from fauxchange.domain.errors import ConfigurationError, Unavailable
 from fauxchange.domain.market_data import FeedSource, PriceFeed
@@ -398,6 +404,21 @@ async def test_connections_are_closed_and_few(server: RedisServer, proxy: TcpPro
     await eventually(lambda: proxy.connections == 0)
 
 
+async def test_connection_that_the_loop_has_closed_is_a_loss_like_any_other(
+    server: RedisServer, opened: Opened
+) -> None:
+    redis = await opened(server.url)
+    alone = await redis.server.open_alone()
+    transport = alone._connection._writer.transport
+    transport.abort()
+    await eventually(lambda: "closed=True" in repr(transport))
+
+    # uvloop raises a RuntimeError of its own here.
+    with pytest.raises(Unavailable):
+        await alone.call("PING")
+    await alone.close()
+
+
 async def test_connections_are_kept_for_callers(server: RedisServer, proxy: TcpProxy, opened: Opened) -> None:
     await opened(proxy.url_through(server.url))
 
@@ -461,3 +482,46 @@ async def test_wrong_password_is_refused_at_start(server: RedisServer, opened: O
 
     assert refused.value.field == "REDIS_URL"
     assert "wrong" not in refused.value.message.replace("WRONGPASS", "")
+
+
+class ForgetfulServer(DataServer):
+    """A server whose answer to the first batch of additions is lost with its connection, after it has done them."""
+
+    forgotten = False
+
+    async def _try(self, commands: Sequence[Command], *, atomic: bool, keep_errors: bool) -> list[Any]:
+        answers = await super()._try(commands, atomic=atomic, keep_errors=keep_errors)
+        if commands[0][0] == "XADD" and not self.forgotten:
+            self.forgotten = True
+            raise redis.exceptions.ConnectionError("reset by peer")
+        return answers
+
+
+async def test_prices_whose_answer_was_lost_are_not_said_to_be_given_up(server: RedisServer) -> None:
+    forgetful = ForgetfulServer(RedisConfig(url=server.url))
+    await forgetful.connect()
+    streams = RedisPriceStreams(forgetful, metrics=RedisMetrics(None))
+    streams.start()
+
+    streams.publish([price(1), price(2)])
+    await eventually(lambda: streams.waiting == 0)
+    await streams.stop()
+    kept = await forgetful.call("XLEN", "market_data:stream:BTC/USD")
+    await forgetful.disconnect()
+
+    assert forgetful.forgotten
+    assert (kept, streams.dropped) == (2, 0)
+
+
+async def test_price_that_cannot_be_written_is_given_up_and_the_next_ones_are_sent(
+    server: RedisServer, opened: Opened
+) -> None:
+    redis = await opened(server.url)
+
+    redis.price_streams.publish([replace(price(1), metadata={"share": math.nan})])
+    await eventually(lambda: redis.price_streams.dropped == 1)
+    redis.price_streams.publish([price(2)])
+    await eventually(lambda: redis.price_streams.waiting == 0)
+
+    assert await redis.server.call("XLEN", "market_data:stream:BTC/USD") == 1
+    assert redis.price_streams.problem is None

@@ -19,6 +19,8 @@ from fauxchange.bench.subscribers import GRPC_METHOD
 UPDATES_PER_S = 100
 FLUSH_MS = 20
 FLAT_OUT_INTERVAL_MS = 1
+SERVICE_FLUSH_MS = 5
+"""Shorter than the time between two updates: a service that follows prices has each of them at once."""
 START_S = 30.0
 WARM_UP_S = 1.0
 TRANSPORTS = ("websocket", "grpc")
@@ -33,6 +35,8 @@ TARGETS = {
     "grpc_gaps": "at most 0 gaps",
     "grpc_lost": "at most 0 connections",
     "grpc_per_cpu_second": "at least 0.7 of the baseline",
+    "service_p99": "at most 10 ms",
+    "service_gaps": "at most 0 gaps",
 }
 
 
@@ -101,11 +105,13 @@ def run(
     rounds: int = 1,
     warm_up_s: float = WARM_UP_S,
     asgi: bool = True,
+    service: bool = True,
     transports: str | Sequence[str] = TRANSPORTS,
 ) -> dict[str, object]:
     """Measure the transports at a steady rate and flat out.
 
-    `asgi` adds an ordinary ASGI server as a second reference for WebSocket.
+    `asgi` adds an ordinary ASGI server as a second reference for WebSocket; `service` adds market data in a process of
+    its own with one reader, which is how the exchange follows its prices.
 
     Units: `seconds` and `flat_out_seconds` of each measurement (0 leaves the latter out), after `warm_up_s`
     """
@@ -122,6 +128,8 @@ def run(
             figures |= _flat_out_figures(load.transport, flat_out)
         if asgi and load.transport == "websocket":
             figures["asgi_per_cpu_second"] = _asgi(report, load, seconds, steady[0].venue.counts["sample"])
+    if service:
+        figures |= _service(report, seconds, rounds, warm_up_s)
     return {
         "benchmark": "feed",
         "symbols": len(SYMBOLS),
@@ -144,6 +152,25 @@ def _steady(report: Report, load: Load, seconds: float) -> Pair:
         return Pair(ours, measure(process, address, load, seconds))
 
 
+def _service(report: Report, seconds: float, rounds: int, warm_up_s: float) -> dict[str, Figure]:
+    """Measure what another service gets of `serve market-data`, and how quickly."""
+    updates = UPDATES_PER_S * len(SYMBOLS)
+    report(f"service: one reader of market data in a process of its own, {updates} updates a second, {seconds:g} s")
+    load = Load("grpc", 1, UPDATES_PER_S, warm_up_s)
+    pairs = []
+    for _ in range(rounds):
+        with _venue(load, 1_000 / UPDATES_PER_S, SERVICE_FLUSH_MS, service="market-data") as (process, address):
+            ours = measure(process, address, load, seconds)
+        with bare("grpc", ours.counts["sample"], interval_s=1 / UPDATES_PER_S, steps=1) as (process, address):
+            pairs.append(Pair(ours, measure(process, address, load, seconds)))
+    return {
+        "service_p50": _counted(pairs, "p50_ms", "ms"),
+        "service_p99": _counted(pairs, "p99_ms", "ms"),
+        "service_max": _counted(pairs, "max_ms", "ms"),
+        "service_gaps": figure(sum(pair.venue.counts["gaps"] for pair in pairs), "gaps", decimals=0),
+    }
+
+
 def _flat_out(report: Report, load: Load, seconds: float) -> Pair:
     report(f"{load.transport}: {load.clients} subscribers, as fast as it goes, {seconds:g} s")
     with _venue(load, FLAT_OUT_INTERVAL_MS, FLAT_OUT_INTERVAL_MS) as (process, address):
@@ -161,14 +188,16 @@ def _asgi(report: Report, load: Load, seconds: float, sample: str) -> Figure:
 
 
 @contextmanager
-def _venue(load: Load, interval_ms: float, flush_ms: float) -> Iterator[tuple[Child, str]]:
+def _venue(
+    load: Load, interval_ms: float, flush_ms: float, *, service: str | None = None
+) -> Iterator[tuple[Child, str]]:
     settings = {
         "PRICE_UPDATE_INTERVAL": f"{interval_ms:g}ms",
         "GRPC_FLUSH_INTERVAL": f"{flush_ms:g}ms",
         "DEFAULT_SYMBOLS": ",".join(SYMBOLS),
         "LOG_LEVEL": "warning",
     }
-    with venue(settings) as running:
+    with venue(settings, service=service) as running:
         yield running.process, running.grpc if load.transport == "grpc" else running.http
 
 
@@ -202,18 +231,10 @@ def measure(server: Child, target: str, load: Load, seconds: float) -> Measured:
 
 
 def _steady_figures(name: str, pairs: list[Pair]) -> dict[str, Figure]:
-    def both(what: str, unit: str) -> Figure:
-        return figure(
-            median(pair.venue.counts[what] for pair in pairs),
-            unit,
-            median(pair.bare.counts[what] for pair in pairs),
-            decimals=2,
-        )
-
     return {
-        f"{name}_p50": both("p50_ms", "ms"),
-        f"{name}_p99": both("p99_ms", "ms"),
-        f"{name}_max": both("max_ms", "ms"),
+        f"{name}_p50": _counted(pairs, "p50_ms", "ms"),
+        f"{name}_p99": _counted(pairs, "p99_ms", "ms"),
+        f"{name}_max": _counted(pairs, "max_ms", "ms"),
         f"{name}_gaps": figure(sum(pair.venue.counts["gaps"] for pair in pairs), "gaps", decimals=0),
         f"{name}_conflated": figure(sum(pair.venue.counts["conflated"] for pair in pairs), "messages", decimals=0),
         f"{name}_lost": figure(sum(pair.venue.counts["lost"] for pair in pairs), "connections", decimals=0),
@@ -234,6 +255,15 @@ def _flat_out_figures(name: str, pairs: list[Pair]) -> dict[str, Figure]:
             pairs, "% of one CPU", lambda measured: measured.subscriber_cpu * 100
         ),
     }
+
+
+def _counted(pairs: list[Pair], what: str, unit: str) -> Figure:
+    return figure(
+        median(pair.venue.counts[what] for pair in pairs),
+        unit,
+        median(pair.bare.counts[what] for pair in pairs),
+        decimals=2,
+    )
 
 
 def _compared(pairs: list[Pair], unit: str, read: Callable[[Measured], float]) -> Figure:

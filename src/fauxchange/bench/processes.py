@@ -25,7 +25,8 @@ from fauxchange.domain.errors import NotFound, Unavailable
 from fauxchange.platform.ready import Ready, read_ready
 from fauxchange.platform.settings import documented_settings
 
-UP = (sys.executable, "-m", "fauxchange.cli", "up")
+FAUXCHANGE = (sys.executable, "-m", "fauxchange.cli")
+UP = (*FAUXCHANGE, "up")
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 POLL_S = 0.002
@@ -200,9 +201,10 @@ def own_child(module: str, options: Mapping[str, object]) -> Iterator[Child]:
 
 
 @contextmanager
-def venue(settings: Mapping[str, str]) -> Iterator[Venue]:
-    """Run `fauxchange up` in a folder of its own, on free ports; the block begins when it is ready."""
-    with scratch() as folder, child(UP, folder=folder, settings=own_settings(folder, settings)) as process:
+def venue(settings: Mapping[str, str], *, service: str | None = None) -> Iterator[Venue]:
+    """Run `fauxchange up`, or one service, in a folder of its own, on free ports; the block begins when it is ready."""
+    command = UP if service is None else (*FAUXCHANGE, "serve", service)
+    with scratch() as folder, child(command, folder=folder, settings=own_settings(folder, settings)) as process:
         yield Venue(process, await_ready(process, folder))
 
 

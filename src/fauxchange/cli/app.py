@@ -6,7 +6,21 @@ from typing import Annotated
 import typer
 
 from fauxchange import __version__
-from fauxchange.cli import accounts, benchmarks, documentation, exchange, orders, prices, scenarios, serving, stores
+from fauxchange.cli import (
+    accounts,
+    benchmarks,
+    configuration,
+    db,
+    documentation,
+    exchange,
+    orders,
+    prices,
+    scenarios,
+    services,
+    serving,
+    stores,
+    warming,
+)
 from fauxchange.cli.console import print_json
 from fauxchange.cli.endings import Commands
 from fauxchange.cli.options import Json, examples
@@ -44,10 +58,13 @@ app.command("book", rich_help_panel=_CLIENTS, epilog=exchange.BOOK_EXAMPLES)(exc
 app.command("trades", rich_help_panel=_CLIENTS, epilog=exchange.TRADES_EXAMPLES)(exchange.trades)
 app.command("instruments", rich_help_panel=_CLIENTS, epilog=exchange.INSTRUMENTS_EXAMPLES)(exchange.instruments)
 app.add_typer(accounts.commands, name="accounts", rich_help_panel=_CLIENTS)
+app.command("services", rich_help_panel=_CLIENTS, epilog=services.EXAMPLES)(services.services)
 app.add_typer(stores.commands, name="exchange", rich_help_panel=_TOOLS)
+app.add_typer(db.commands, name="db", rich_help_panel=_TOOLS)
 app.command("bench", rich_help_panel=_TOOLS, epilog=benchmarks.EXAMPLES)(benchmarks.bench)
-app.command("config", rich_help_panel=_TOOLS, epilog=documentation.CONFIG_EXAMPLES)(documentation.config)
+app.add_typer(configuration.commands, name="config", rich_help_panel=_TOOLS)
 app.command("check-env", rich_help_panel=_TOOLS)(documentation.check_env)
+app.command("warm-up", rich_help_panel=_TOOLS, epilog=warming.EXAMPLES)(warming.warm_up)
 
 
 def _system() -> str:

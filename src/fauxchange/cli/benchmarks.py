@@ -11,7 +11,7 @@ import inspect
 import operator
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -25,12 +25,15 @@ from fauxchange.domain.errors import InvalidRequest
 
 NAMES = ("model", "feed", "history", "adapter", "startup", "memory", "kernel", "orders", "orders_memory", "recovery")
 """What `all` runs."""
+DISTRIBUTED = "orders_distributed"
+"""What `orders --distributed` runs."""
 OF_FILES = ("matching",)
 """What measures files that are named on the command line."""
 EXAMPLES = examples(
     "fauxchange bench model",
     "fauxchange bench feed --option seconds=5",
     "fauxchange bench matching normal.bin.xz static.bin.xz",
+    "fauxchange bench orders --distributed",
     "fauxchange bench all --json | tail -1",
 )
 
@@ -70,12 +73,20 @@ def bench(
         list[str] | None,
         typer.Option("--option", metavar="NAME=VALUE", help="An option of the benchmark. Repeatable."),
     ] = None,
+    distributed: Annotated[
+        bool,
+        typer.Option("--distributed", help="`orders`: with gateways in front of a kernel process, beside one process."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="End with one line of JSON that holds all figures, instead of tables.")
     ] = False,
 ) -> None:
     """Measure how quick Fauxchange is on this machine, beside what bare programs manage on it."""
-    names = NAMES if name == "all" else (name,)
+    names: Sequence[str] = NAMES if name == "all" else (name,)
+    if distributed:
+        if name != "orders":
+            raise InvalidRequest("--distributed belongs to bench orders")
+        names = (DISTRIBUTED,)
     modules = {each: importlib.import_module(f"fauxchange.bench.{each}") for each in names}
     given = _options(options or ())
     if name in OF_FILES:
@@ -95,7 +106,7 @@ def bench(
         if not as_json:
             _show(each, results[each], getattr(module, "TARGETS", {}))
     if as_json:
-        print_json_line(results if name == "all" else results[name])
+        print_json_line(results if name == "all" else results[names[0]])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fauxchange.domain.intervals import INTERVALS_NS
-from fauxchange.venue.services import SERVICES
+from fauxchange.venue.services import GATEWAYS, SERVICES
 
 SERVER_PANEL = "Which server"
 
@@ -20,7 +20,7 @@ def examples(*commands: str) -> str:
 
 def complete_service(incomplete: str) -> list[tuple[str, str]]:
     """Return the services that begin so, with their jobs."""
-    return [(name, entry.job) for name, entry in SERVICES.items() if name.startswith(incomplete)]
+    return [(name, entry.job) for name, entry in {**SERVICES, **GATEWAYS}.items() if name.startswith(incomplete)]
 
 
 def complete_interval(incomplete: str) -> list[str]:

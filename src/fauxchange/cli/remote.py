@@ -33,6 +33,7 @@ _BY_STATUS: Mapping[int, type[FauxchangeError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    412: Conflict,
     429: RateLimited,
     503: Unavailable,
     504: DeadlineExceeded,
@@ -106,6 +107,10 @@ class Api:
         """Return the answer to POST. Raises: FauxchangeError as the server refuses, Unavailable if it is away."""
         return self._answer(lambda: self._client.post(path, json=dict(body)))
 
+    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer to PUT. Raises: FauxchangeError as the server refuses, Unavailable if it is away."""
+        return self._answer(lambda: self._client.put(path, json=dict(body)))
+
     def delete(self, path: str) -> dict[str, Any]:
         """Return the answer to DELETE. Raises: FauxchangeError as the server refuses, Unavailable if it is away."""
         return self._answer(lambda: self._client.delete(path))
@@ -119,12 +124,18 @@ class Api:
             raise DeadlineExceeded(f"{self._url} did not answer within {TIMEOUT_S:g} s") from exc
         except httpx.TransportError as exc:
             raise away(self._url, str(exc)) from exc
+        return self.document_of(response)
+
+    @staticmethod
+    def document_of(response: "httpx.Response") -> dict[str, Any]:
+        """Return what was answered. Raises: FauxchangeError as the server refuses, Unavailable if it is not ours."""
         try:
             document = response.json()
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise Unavailable(f"{self._url} answered {response.status_code} without JSON: it is no Fauxchange server")
+            place = response.url.copy_with(raw_path=b"/")
+            raise Unavailable(f"{place} answered {response.status_code} without JSON: it is no Fauxchange server")
         if response.is_error:
             raise refusal(response.status_code, document)
         return document
@@ -137,7 +148,8 @@ def refusal(status: int, problem: Mapping[str, Any]) -> FauxchangeError:
     if kind is FauxchangeError and "request_id" in problem:
         message += f" (request id {problem['request_id']})"
     if kind is Unauthenticated:
-        message += "; give the key with --audit-key or AUDIT_KEY"
+        of_admin = problem.get("code") in {"admin_key_required", "wrong_admin_key"}
+        message += "; give the key with " + ("--admin-key or ADMIN_KEY" if of_admin else "--audit-key or AUDIT_KEY")
     return kind(message, code=problem.get("code"), field=problem.get("field"))
 
 

@@ -1,6 +1,5 @@
 """`services`: who is in the registry, where, and how they are, once or live."""
 
-import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -56,6 +55,8 @@ def services(
     folder. With `--json` each look is one JSON object on a line; with `--once` there is one document. Elsewhere than on
     a terminal a line is printed for each service whenever something but its age has changed.
     """
+    import asyncio
+
     asyncio.run(_run(once=once, interval_s=interval_s, as_json=as_json, url=url, data_dir=data_dir))
 
 
@@ -124,12 +125,16 @@ def line(service: Service) -> str:
 
 
 async def _look(source: Source) -> list[Service]:
+    import asyncio
+
     found = await source.read()
     states = await asyncio.gather(*(ask_health(each) for each in found))
     return [{**each, "health": state} for each, state in zip(found, states, strict=True)]
 
 
 async def _watch(source: Source, interval_s: float, show: Callable[[list[Service]], None]) -> None:
+    import asyncio
+
     while True:
         show(await _look(source))
         sys.stdout.flush()
@@ -137,6 +142,8 @@ async def _watch(source: Source, interval_s: float, show: Callable[[list[Service
 
 
 async def _show_live(source: Source, interval_s: float) -> None:
+    import asyncio
+
     found: list[Service] = []
     looked_s, state = time.monotonic(), "asking"
 
@@ -225,6 +232,8 @@ class _OverHttp:
         self._data_dir = data_dir
 
     async def read(self) -> list[Service]:
+        import asyncio
+
         return await asyncio.get_running_loop().run_in_executor(None, self._read)
 
     def _read(self) -> list[Service]:

@@ -15,12 +15,13 @@ from fauxchange.cli.console import facts, messages
 from fauxchange.cli.options import closest, complete_interval, complete_service, examples
 from fauxchange.cli.progress import LateProgress
 from fauxchange.cli.stores import CommandsProgress
-from fauxchange.venue.services import SERVICES
+from fauxchange.venue.services import GATEWAYS, SERVICES, ServiceEntry
 
 if TYPE_CHECKING:
-    from fauxchange.venue.process import Addresses
+    from fauxchange.venue.plan import Addresses
 
 ENV_FILE = Path(".env")
+DATA_FOLDER = ".fauxchange"
 
 UP_EXAMPLES = examples(
     "fauxchange up",
@@ -28,7 +29,11 @@ UP_EXAMPLES = examples(
     "fauxchange up --replay btc_usdt_spot_bbo.csv.gz --speed 10",
     "fauxchange up --push BTC-USD=tcp://127.0.0.1:9500 --scenario crash.yaml",
 )
-SERVE_EXAMPLES = examples("fauxchange serve market-data", "fauxchange serve market-data --http-port 8183")
+SERVE_EXAMPLES = examples(
+    "fauxchange serve market-data",
+    "MARKET_DATA_GRPC=127.0.0.1:9093 fauxchange serve exchange",
+    "fauxchange serve market-data --http-port 8183 --data-dir second",
+)
 
 _LISTENERS, _PRICES, _TIME = "Listeners", "Prices", "Venue time and chance"
 _STORES, _LOGS = "Data and settings", "Logs"
@@ -219,19 +224,30 @@ def serve(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Run one service in a process of its own, on its own ports, until Ctrl-C."""
+    """Run one service in a process of its own, on its own ports, until Ctrl-C.
+
+    It finds the others through the registry (`REDIS_URL`) or at addresses (`MARKET_DATA_GRPC`, `CONFIG_SERVICE_URL`,
+    for a gateway `KERNEL_TARGET`).
+    """
     given = dict(locals())
-    entry = SERVICES.get(given.pop("service"))
+    served = {**SERVICES, **GATEWAYS}
+    entry = served.get(given.pop("service"))
     if entry is None:
-        raise typer.BadParameter(f"there is no service {service!r}; {closest(service, SERVICES)}", param_hint="SERVICE")
-    if entry.needs:
-        raise typer.BadParameter(
-            f"{service} needs {' and '.join(entry.needs)}, and cannot reach another process yet; "
-            "`fauxchange up` runs them in one",
-            param_hint="SERVICE",
-        )
-    own = {"SERVICE_NAME": entry.registered_name, "HTTP_PORT": entry.http_port, "GRPC_PORT": entry.grpc_port}
-    raise typer.Exit(_run(given, own, services=(service,)))
+        raise typer.BadParameter(f"there is no service {service!r}; {closest(service, served)}", param_hint="SERVICE")
+    raise typer.Exit(_run(given, own_settings(entry), services=(service,)))
+
+
+def own_settings(entry: ServiceEntry) -> dict[str, object]:
+    """Return what the settings of a service are by default where it runs in a process of its own."""
+    return {
+        "SERVICE_NAME": entry.registered_name,
+        "HTTP_PORT": entry.http_port,
+        "GRPC_PORT": entry.grpc_port,
+        # A data folder belongs to one process, and the folder of `up` is one of them.
+        "DATA_DIR": f"{DATA_FOLDER}/{entry.name}",
+        "CACHE_NAMESPACE": entry.namespace,
+        "SERVICE_DISCOVERY_NAMESPACE": entry.namespace,
+    }
 
 
 def _run(
@@ -243,7 +259,8 @@ def _run(
     """Run a process with the given settings; return its exit code. Raises: ConfigurationError, Unavailable."""
     from fauxchange.platform.logging import configure_logging
     from fauxchange.platform.settings import load_settings
-    from fauxchange.venue.process import prepare, run_process
+    from fauxchange.venue.plan import prepare
+    from fauxchange.venue.process import run_process
 
     interactive = sys.stderr.isatty()
     config_file = given.pop("config")
@@ -266,6 +283,11 @@ def _run(
             recovering.finish()
             _welcome(addresses)
 
+        if services[0] in GATEWAYS:
+            from fauxchange.venue.gateways import prepare_gateway, run_gateway
+
+            progress.finish()
+            return run_gateway(prepare_gateway(settings, services[0], announce=announce if interactive else None))
         plan = prepare(
             settings,
             progress=progress,
@@ -323,10 +345,18 @@ def _welcome(addresses: "Addresses") -> None:
             ("", ""),
         ]
     )
+    feed, exchange = "market-data" in addresses.services, "exchange" in addresses.services
+    paths = [f"{streams}/api/v1/{name}/ws" for name in ("market-data", "exchange") if name in addresses.services]
+    tries = [
+        *([f"fauxchange prices{option}"] if feed else []),
+        *([f"fauxchange order buy BTC-USD 0.01{option}", f"fauxchange book BTC-USD{option}"] if exchange else []),
+        *([f"fauxchange scenario start crash --magnitude 20%{option}"] if feed else []),
+        *([] if feed and exchange else [f"fauxchange services{option}"]),
+    ]
     places = [
-        ("Prices", f"{addresses.http}/api/v1/prices"),
-        ("Orders", f"{addresses.http}/api/v1/orders"),
-        ("Streams", f"{streams}/api/v1/market-data/ws, {streams}/api/v1/exchange/ws"),
+        *([("Prices", f"{addresses.http}/api/v1/prices")] if feed else []),
+        *([("Orders", f"{addresses.http}/api/v1/orders")] if exchange else []),
+        *([("Streams", ", ".join(paths))] if paths else []),
         ("gRPC", addresses.grpc),
         ("API", f"{addresses.http}/openapi.json"),
         ("Health", f"{addresses.http}/api/v1/health"),
@@ -334,10 +364,7 @@ def _welcome(addresses: "Addresses") -> None:
         ("Audit API", f"{addresses.audit} (key in {addresses.ready_file})" if addresses.audit else "off"),
         ("", ""),
         *made,
-        ("Try next", f"fauxchange prices{option}"),
-        ("", f"fauxchange order buy BTC-USD 0.01{option}"),
-        ("", f"fauxchange book BTC-USD{option}"),
-        ("", f"fauxchange scenario start crash --magnitude 20%{option}"),
+        *zip(["Try next", *[""] * len(tries)], tries, strict=False),
         ("Stop with", "Ctrl-C"),
     ]
     title = f"[bold]Fauxchange {__version__} is running[/bold]"

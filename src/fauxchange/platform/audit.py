@@ -16,12 +16,13 @@ from typing import Any, Protocol
 import structlog
 
 from fauxchange.domain.audit import GENESIS_HASH, AuditEvent
-from fauxchange.domain.errors import Unavailable
+from fauxchange.domain.errors import Conflict, Unavailable
 from fauxchange.platform.ports import Clock, DependencyHealth, DependencyStatus
 from fauxchange.platform.tracing import current_request
 
 MAX_WAITING = 100_000
 RETRY_S = 1.0
+ATTEMPTS = 3
 
 log = structlog.get_logger(__name__)
 
@@ -96,16 +97,13 @@ class AuditTrail:
                 return
             try:
                 await self._reconcile()
-                waiting = self._waiting[:]
-                if waiting:
-                    self._is_certain = False
-                    await self._store.append(waiting)
+                stored = await self._append()
             except Unavailable as exc:
                 if not self._failure:
                     log.error("audit_failed", error=exc.message, waiting=len(self._waiting))
                 self._failure = exc.message
                 raise
-            del self._waiting[: len(waiting)]
+            del self._waiting[:stored]
             self._is_certain = True
             self._failure = ""
 
@@ -122,6 +120,22 @@ class AuditTrail:
         if self._failure:
             return DependencyHealth(DependencyStatus.DEGRADED, f"the audit trail waits: {self._failure}")
         return DependencyHealth(DependencyStatus.OK)
+
+    async def _append(self) -> int:
+        """Store what waits, and return how many events that were. Raises: Unavailable."""
+        for _ in range(ATTEMPTS):
+            waiting = self._waiting[:]
+            if not waiting:
+                return 0
+            self._is_certain = False
+            try:
+                await self._store.append(waiting)
+            except Conflict as exc:
+                log.warning("audit_trail_shared", source=self.source, error=exc.message)
+                self._go_on_from(await self._store.last(self.source))
+            else:
+                return len(waiting)
+        raise Unavailable(f"others write to the audit trail of {self.source} at the same time", retry_after_s=RETRY_S)
 
     async def _reconcile(self) -> None:
         """Find out what the store has, where that is not known."""

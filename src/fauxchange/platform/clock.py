@@ -75,6 +75,14 @@ class _Sleepers:
     def pop(self) -> None:
         heapq.heappop(self._heap)
 
+    def of(self, task: _Task) -> _Sleeper | None:
+        return next((sleeper for sleeper in self._heap if sleeper[4] is task and not sleeper[3].done()), None)
+
+    def take(self, sleeper: _Sleeper) -> None:
+        """Take a sleeper out, wherever it is."""
+        self._heap.remove(sleeper)
+        heapq.heapify(self._heap)
+
     def forget(self) -> None:
         """Count one more cancelled sleeper; sweep when they may be many, so that far timeouts do not pile up."""
         self._forgotten += 1
@@ -115,6 +123,13 @@ class WallClock:
             if wake.cancelled():
                 self._sleepers.forget()
             raise
+
+    def rouse(self, task: _Task) -> None:
+        """Wake a task that sleeps, before its time; nothing happens if it does not."""
+        sleeper = self._sleepers.of(task)
+        if sleeper is not None:
+            self._sleepers.take(sleeper)
+            sleeper[3].set_result(None)
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -235,6 +250,16 @@ class VirtualClock:
             if wake.cancelled():
                 self._sleepers.forget()
             raise
+
+    def rouse(self, task: _Task) -> None:
+        """Wake a task that sleeps, before its time; nothing happens if it does not."""
+        sleeper = self._sleepers.of(task)
+        if sleeper is not None:
+            self.now_ns()
+            self._sleepers.take(sleeper)
+            self._woken.add(task)
+            self._wakes += 1
+            sleeper[3].set_result(None)
 
     @contextmanager
     def working(self) -> Iterator[None]:

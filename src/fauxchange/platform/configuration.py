@@ -184,7 +184,8 @@ class ConfigurationClient:
         while True:
             begun_s = asyncio.get_running_loop().time()
             try:
-                entry = await self._ask_values(known, wait_s=WAIT_S)
+                # One that was away is asked for an answer at once, so that it is known to be back.
+                entry = await self._ask_values(known, wait_s=0 if self._problem else WAIT_S)
             except (Unavailable, InvalidRequest) as exc:
                 self._is_away(exc.message)
                 await asyncio.sleep(self._retry_s)

@@ -52,6 +52,12 @@ class RequestTimeout(InvalidRequest):
     code = "request_timeout"
 
 
+class PreconditionFailed(Conflict):
+    """What the request was made conditional on (`If-Match`) is not so."""
+
+    code = "precondition_failed"
+
+
 class PayloadTooLarge(InvalidRequest):
     """The request's body is larger than the server reads."""
 
@@ -95,6 +101,7 @@ EDGE_STATUS: dict[type[FauxchangeError], EdgeStatus] = {
     MethodNotAllowed: EdgeStatus(405, grpc.StatusCode.UNIMPLEMENTED, "Method not allowed"),
     RequestTimeout: EdgeStatus(408, grpc.StatusCode.DEADLINE_EXCEEDED, "Request timeout"),
     Conflict: EdgeStatus(409, grpc.StatusCode.ALREADY_EXISTS, "Conflict"),
+    PreconditionFailed: EdgeStatus(412, grpc.StatusCode.ABORTED, "Precondition failed"),
     PayloadTooLarge: EdgeStatus(413, grpc.StatusCode.INVALID_ARGUMENT, "Payload too large"),
     UriTooLong: EdgeStatus(414, grpc.StatusCode.INVALID_ARGUMENT, "URI too long"),
     UnsupportedMediaType: EdgeStatus(415, grpc.StatusCode.INVALID_ARGUMENT, "Unsupported media type"),

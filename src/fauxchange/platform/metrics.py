@@ -51,6 +51,11 @@ class _Family:
             check(len(values) == len(self.labels), f"the labels are {self.labels}, the values {values}")
             return self._series.setdefault(values, self._metric.labels(*values))
 
+    def forget(self, values: tuple[str, ...]) -> None:
+        """Expose the series with these label values no more."""
+        if self._series.pop(values, None) is not None:
+            self._metric.remove(*values)
+
 
 class _Counter(_Family):
     def inc(self, amount: float = 1.0, /, *labels: str) -> None:
@@ -60,6 +65,9 @@ class _Counter(_Family):
 class _Gauge(_Family):
     def set(self, value: float, /, *labels: str) -> None:
         self.series(labels).set(value)
+
+    def remove(self, *labels: str) -> None:
+        self.forget(labels)
 
 
 class _Histogram(_Family):
@@ -193,6 +201,9 @@ class _Null:
     def set(self, value: float, /, *labels: str) -> None:
         pass
 
+    def remove(self, *labels: str) -> None:
+        pass
+
     def observe(self, value: float, /, *labels: str) -> None:
         pass
 
@@ -204,7 +215,7 @@ class RedMetrics:
     """Rate, errors and duration of one kind of request: `<prefix>_requests_total` and its companions."""
 
     def __init__(self, metrics: MetricsPort, prefix: str, labels: Sequence[str]) -> None:
-        kind = prefix.upper() if prefix == "http" else prefix.replace("grpc", "gRPC")
+        kind = prefix.upper() if prefix == "http" else prefix.replace("grpc", "gRPC").replace("_", " ")
         self._requests = metrics.counter(f"{prefix}_requests_total", f"{kind} requests answered", labels)
         self._errors = metrics.counter(f"{prefix}_request_errors_total", f"{kind} requests that failed", labels)
         self._durations = metrics.histogram(

@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Clock(Protocol):
@@ -22,6 +25,10 @@ class Clock(Protocol):
 
         Sleepers of one moment wake in order of `priority`, then in the order in which they went to sleep.
         """
+        ...
+
+    def rouse(self, task: "asyncio.Task[Any]") -> None:
+        """Wake a task that sleeps until some moment, before that has come; nothing happens if it does not sleep."""
         ...
 
     def working(self) -> AbstractContextManager[None]:
@@ -54,6 +61,10 @@ class Gauge(Protocol):
 
     def set(self, value: float, /, *labels: str) -> None:
         """Set the series with these label values."""
+        ...
+
+    def remove(self, *labels: str) -> None:
+        """Forget the series with these label values, where what it told of is gone; no error if there is none."""
         ...
 
 

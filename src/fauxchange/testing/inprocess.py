@@ -14,7 +14,8 @@ from fauxchange.services.exchange.app.wiring import Exchange
 from fauxchange.services.market_data.app import MarketData
 from fauxchange.services.market_data.ports import PriceSource
 from fauxchange.testing.addresses import Venue
-from fauxchange.venue.process import Addresses, Process, prepare
+from fauxchange.venue.plan import Addresses, prepare
+from fauxchange.venue.process import Process
 from fauxchange.venue.services import SERVICES
 
 APART: Mapping[str, object] = {"HTTP_PORT": 0, "GRPC_PORT": 0, "AUDIT_PORT": 0, "STORE": "memory"}

@@ -1,4 +1,4 @@
-"""A venue in a process of its own: started in a clean environment on free ports, found through its `ready.json`."""
+"""A venue, or one service, in a process of its own: a clean environment, free ports, found through its `ready.json`."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from fauxchange.platform.ready import read_ready
 from fauxchange.platform.settings import documented_settings
 from fauxchange.testing.addresses import Venue
 
-UP: Sequence[str] = (sys.executable, "-m", "fauxchange.cli", "up")
+COMMAND: Sequence[str] = (sys.executable, "-m", "fauxchange.cli")
 APART: Mapping[str, str] = {"HTTP_PORT": "0", "GRPC_PORT": "0", "AUDIT_PORT": "0", "LOG_FORMAT": "json"}
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 15.0
@@ -51,6 +51,14 @@ class VenueProcess:
     def terminate(self) -> None:
         """Ask for a graceful stop (SIGTERM) and return at once."""
         self._process.send_signal(signal.SIGTERM)
+
+    def freeze(self) -> None:
+        """Let it stand still (SIGSTOP): connections stay open, and nothing answers."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on after `freeze`."""
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End it without any grace (SIGKILL)."""
@@ -90,14 +98,13 @@ class VenueProcess:
         return self.log[-LOG_TAIL_CHARS:] or "it said nothing"
 
 
-@contextmanager
-def launched(data_dir: Path, settings: Mapping[str, str] | None = None) -> Iterator[VenueProcess]:
-    """Launch a venue's process for as long as the block lasts, without waiting for it."""
+def launch(data_dir: Path, settings: Mapping[str, str] | None = None, *, service: str | None = None) -> VenueProcess:
+    """Launch the process of a whole venue, or of one service; the caller ends it."""
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "log.txt"
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-            UP,
+            [*COMMAND, *(["up"] if service is None else ["serve", service])],
             # Where no `.env` lies.
             cwd=data_dir,
             env=clean_environment({**APART, "DATA_DIR": str(data_dir), **(settings or {})}),
@@ -105,7 +112,15 @@ def launched(data_dir: Path, settings: Mapping[str, str] | None = None) -> Itera
             stdout=output,
             stderr=output,
         )
-    child = VenueProcess(process, data_dir, log)
+    return VenueProcess(process, data_dir, log)
+
+
+@contextmanager
+def launched(
+    data_dir: Path, settings: Mapping[str, str] | None = None, *, service: str | None = None
+) -> Iterator[VenueProcess]:
+    """Launch a process for as long as the block lasts, without waiting for it."""
+    child = launch(data_dir, settings, service=service)
     try:
         yield child
     finally:
@@ -116,12 +131,14 @@ def launched(data_dir: Path, settings: Mapping[str, str] | None = None) -> Itera
 
 
 @contextmanager
-def started(data_dir: Path, settings: Mapping[str, str] | None = None) -> Iterator[VenueProcess]:
-    """Run a venue in a process of its own for as long as the block lasts; the block begins when it is ready.
+def started(
+    data_dir: Path, settings: Mapping[str, str] | None = None, *, service: str | None = None
+) -> Iterator[VenueProcess]:
+    """Run a venue, or one service, in a process of its own while the block lasts; the block begins when it is ready.
 
     Raises: Unavailable, with what the process wrote, if it does not get ready
     """
-    with launched(data_dir, settings) as child:
+    with launched(data_dir, settings, service=service) as child:
         _ = child.venue
         yield child
 

@@ -1,13 +1,11 @@
 """One process of the venue: its stores, its clock, its services, its listeners, from start to a graceful stop.
 
-`up` runs every service there is in one process; `serve` runs one. Both are this module: which services are built, and
-under which name and ports, is the only difference.
+`up` runs every service there is in one process; `serve` runs one. Both are this module: which services there are, and
+what each is given, is said by `plan` and `composition`.
 """
 
 import fcntl
 import gc
-import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,53 +18,36 @@ from typing import IO, Any
 import structlog
 import uvloop
 
-from fauxchange.data.adapter import open_data_adapter
 from fauxchange.data.ports import DataAdapter
 from fauxchange.domain.errors import ConfigurationError
 from fauxchange.domain.times import NS_PER_S, format_time
 from fauxchange.platform.clock import VirtualClock, WallClock
-from fauxchange.platform.credentials import SecretBox
-from fauxchange.platform.discovery import Registration
+from fauxchange.platform.discovery import Registration, advertised_host, instance_name
 from fauxchange.platform.health import HealthRegistry
 from fauxchange.platform.http.app import AuditAppConfig, HttpAppConfig, create_audit_app, create_http_app
 from fauxchange.platform.http.server import HttpServer
-from fauxchange.platform.keys import load_or_create_key
+from fauxchange.platform.http.service_routes import service_routes
 from fauxchange.platform.lifecycle import BackgroundComponent, Component, Supervisor
 from fauxchange.platform.listening import Listener
 from fauxchange.platform.logging import register_secret
 from fauxchange.platform.metrics import EventLoopLag, PrometheusMetrics
 from fauxchange.platform.ports import ServiceInstance
 from fauxchange.platform.ready import Ready, remove_ready, write_ready
-from fauxchange.platform.rpc.server import GrpcServer
-from fauxchange.platform.settings import Settings
-from fauxchange.platform.streams.endpoint import StreamMetrics
+from fauxchange.platform.rpc.server import GrpcLimits, GrpcServer
 from fauxchange.platform.streams.websocket import websocket_factory
-from fauxchange.services.exchange.app.config import ExchangeConfig
-from fauxchange.services.exchange.app.config import read_config as read_exchange_config
-from fauxchange.services.exchange.app.wiring import DemoCredentials, Exchange
-from fauxchange.services.exchange.service.recovery import Progress as Recovering
-from fauxchange.services.market_data.app import (
-    MarketData,
-    MarketDataConfig,
-    Sources,
-    build_market_data,
-    check_scenarios,
-    read_config,
-    read_scenario_file,
-    read_sources,
-    stored_venue_ns,
-)
-from fauxchange.services.market_data.app.sources import Progress, served
-from fauxchange.services.market_data.core.scenarios import ScenarioSpec
-from fauxchange.services.market_data.ports import PriceSource
+from fauxchange.services.configuration.app import Configuration
+from fauxchange.services.exchange.app.wiring import NAME as EXCHANGE
+from fauxchange.services.exchange.app.wiring import Exchange
+from fauxchange.services.exchange.rpc.kernel_link import LINK_SERVICE_NAME
+from fauxchange.services.exchange.service.links import MAX_BATCH_BYTES
+from fauxchange.services.market_data.app import MarketData, stored_venue_ns
 from fauxchange.venue.clock_routes import clock_routes
-from fauxchange.venue.prices import EmbeddedPrices
+from fauxchange.venue.composition import Composition, Service
+from fauxchange.venue.keys import Keys
+from fauxchange.venue.plan import Addresses, Plan
 from fauxchange.venue.services import SERVICES
+from fauxchange.venue.stores import open_stores
 
-DATABASE = "fauxchange.sqlite"
-AUDIT_KEY_FILE = "audit.key"
-ADMIN_KEY_FILE = "admin.key"
-CREDENTIALS_KEY_FILE = "credentials.key"
 LOCK_FILE = "lock"
 LISTENER_SHARE = 0.4
 """Share of the time for a graceful stop that requests in flight may take on each listener."""
@@ -81,62 +62,6 @@ GC_THRESHOLDS = (50_000, 20, 50)
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """A process that can start: settings checked, files read."""
-
-    settings: Settings
-    market_data: MarketDataConfig
-    sources: Sources
-    exchange: ExchangeConfig | None = None
-    scenarios: tuple[ScenarioSpec, ...] = ()
-    extra_sources: tuple[PriceSource, ...] = ()
-    announce: Callable[["Addresses"], None] | None = None
-    recovering: Recovering | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Addresses:
-    """Where a running process can be reached; `new_demo` is the demo account if it was made just now."""
-
-    http: str
-    grpc: str
-    audit: str | None
-    ready_file: Path
-    new_demo: DemoCredentials | None = None
-
-
-def prepare(
-    settings: Settings,
-    *,
-    progress: Progress | None = None,
-    services: Sequence[str] = tuple(SERVICES),
-    extra_sources: Sequence[PriceSource] = (),
-    announce: Callable[[Addresses], None] | None = None,
-    recovering: Recovering | None = None,
-) -> Plan:
-    """Read and check everything that a process is started from; `recovering` is told how far a recovery is.
-
-    Raises: ConfigurationError that names what is bad; nothing has started then
-    """
-    config = read_config(settings)
-    sources = read_sources(config, progress)
-    scenarios = () if config.scenario_file is None else read_scenario_file(config.scenario_file)
-    check_scenarios(scenarios, sources)
-    given = [source.instruments for source in extra_sources]
-    priced = served([sources.instruments, *given], config.symbols)
-    return Plan(
-        settings=settings,
-        market_data=config,
-        sources=sources,
-        exchange=read_exchange_config(settings, priced) if "exchange" in services else None,
-        scenarios=scenarios,
-        extra_sources=tuple(extra_sources),
-        announce=announce,
-        recovering=recovering,
-    )
-
-
 class Process:
     """A process of the venue, run once."""
 
@@ -146,71 +71,61 @@ class Process:
         self.supervisor = Supervisor(stop_timeout_ns=plan.settings.shutdown_timeout_ns)
         self.clock: WallClock | VirtualClock = _clock(plan)
         self.health = HealthRegistry()
+        self.keys = Keys(plan.settings)
         self.addresses: Addresses | None = None
-        self.market_data: MarketData | None = None
-        self.exchange: Exchange | None = None
-        self.audit_key: str | None = None
-        self.admin_key: str | None = None
+        self.composition: Composition | None = None
         self.before_ready: list[Callable[[], None]] = []
         """What is done when everything has started, just before the process says that it is ready."""
+
+    @property
+    def configuration(self) -> Configuration | None:
+        """The configuration service, where it is part of this process."""
+        return None if self.composition is None else self.composition.configuration
+
+    @property
+    def market_data(self) -> MarketData | None:
+        """Market data, where it is part of this process."""
+        return None if self.composition is None else self.composition.market_data
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The exchange, where it is part of this process."""
+        return None if self.composition is None else self.composition.exchange
+
+    @property
+    def admin_key(self) -> str | None:
+        """The administrators' key, where a service of this process asks for it."""
+        return self.keys.used.get("admin_key")
 
     async def run(self, *, handle_signals: bool = True) -> int:
         """Run until told to stop; return the exit code. Raises: ConfigurationError, Unavailable."""
         settings = self.settings
         with data_folder(settings.data_dir):
-            data = await open_data_adapter(
-                settings.data_dir / DATABASE if settings.store == "sqlite" else None,
-                cache_namespace=settings.cache_namespace,
-                cache_ttl_s=settings.cache_ttl_ns / NS_PER_S,
-                service_ttl_s=settings.service_ttl_ns / NS_PER_S,
-            )
+            instance = instance_name()
+            metrics = PrometheusMetrics(settings.service_name, instance, settings.service_version)
+            data = await open_stores(settings, metrics=metrics, own_processes=self.plan.exchange is not None)
             try:
-                for component in await self._components(data):
+                for component in await self._components(data, metrics, instance):
                     self.supervisor.add(component)
                 return await self.supervisor.run(handle_signals=handle_signals)
             finally:
                 await data.disconnect()
 
-    async def _components(self, data: DataAdapter) -> list[Component]:
-        settings, plan = self.settings, self.plan
-        instance = f"{socket.gethostname()}:{os.getpid()}"
+    async def _components(self, data: DataAdapter, metrics: PrometheusMetrics, instance: str) -> list[Component]:
+        settings = self.settings
         await self._go_on_in_time(data)
-        metrics = PrometheusMetrics(settings.service_name, instance, settings.service_version)
-        stream_metrics = StreamMetrics(metrics)
-        market_data = await build_market_data(
-            plan.market_data,
-            plan.sources,
+        composition = self.composition = Composition(
+            self.plan,
             data=data,
             clock=self.clock,
-            wall_ns=time.time_ns,
             metrics=metrics,
+            health=self.health,
             supervisor=self.supervisor,
-            scenarios=plan.scenarios,
-            extra_sources=plan.extra_sources,
-            stream_metrics=stream_metrics,
+            keys=self.keys,
         )
-        self.market_data = market_data
-        market_data.add_health(self.health)
-        exchange = self.exchange = self._exchange(market_data, data, metrics, stream_metrics)
-        services: list[MarketData | Exchange] = [market_data, *([exchange] if exchange is not None else [])]
+        await composition.build()
         stop_s = settings.shutdown_timeout_ns / NS_PER_S * LISTENER_SHARE
-        http = HttpServer(
-            "http",
-            create_http_app(
-                HttpAppConfig(
-                    title="Fauxchange",
-                    version=settings.service_version,
-                    health=self.health,
-                    metrics=metrics,
-                    clock=self.clock,
-                    handlers=[route for service in services for route in service.rest_routes],
-                )
-            ),
-            Listener(host=settings.http_host, port=settings.http_port, setting="HTTP_PORT", option="--http-port"),
-            metrics=metrics,
-            ws=websocket_factory({service.endpoint.path: service.endpoint for service in services}),
-            stop_timeout_s=stop_s,
-        )
+        http = self._http_server(composition, data, metrics, stop_s)
         grpc_server = GrpcServer(
             "grpc",
             Listener(host=settings.grpc_host, port=settings.grpc_port, setting="GRPC_PORT", option="--grpc-port"),
@@ -218,24 +133,25 @@ class Process:
             health=self.health,
             stop_timeout_s=stop_s,
         )
-        for service in services:
+        for service in composition.services:
             grpc_server.add(*service.grpc_service, health_name=service.name)
-        audit = self._audit_server(services, metrics, stop_s)
+        audit = self._audit_server(composition.services, metrics, stop_s)
         registrations = [
             Registration(
                 partial(self._instance, entry.registered_name, instance, http, grpc_server),
                 data.discovery,
                 interval_s=settings.heartbeat_interval_ns / NS_PER_S,
             )
-            for entry in (SERVICES[service.name] for service in services)
+            for entry in (SERVICES[service.name] for service in composition.services)
         ]
         clock = self.clock
         driver = [BackgroundComponent("clock", clock.drive, self.supervisor)] if isinstance(clock, VirtualClock) else []
         return [
             EventLoopLag(metrics),
-            *services,
+            *composition.components,
             http,
             grpc_server,
+            *self._kernel_listener(metrics, stop_s),
             *([audit] if audit is not None else []),
             *registrations,
             _Announcement(self, http, grpc_server, audit),
@@ -252,7 +168,8 @@ class Process:
         if not isinstance(clock, VirtualClock):
             return
         stored_ns = await stored_venue_ns(data)
-        told = self.settings.start_time_ns is not None or bool(self.plan.sources.recordings)
+        feed = self.plan.feed
+        told = self.settings.start_time_ns is not None or (feed is not None and bool(feed.sources.recordings))
         if told and stored_ns > clock.now_ns():
             raise ConfigurationError(
                 f"data folder {self.settings.data_dir} holds a run up to {format_time(stored_ns)}, and this one would "
@@ -261,50 +178,60 @@ class Process:
             )
         await clock.run_until(max(clock.now_ns(), stored_ns))
 
-    def _exchange(
-        self, market_data: MarketData, data: DataAdapter, metrics: PrometheusMetrics, stream_metrics: StreamMetrics
-    ) -> Exchange | None:
-        config, settings = self.plan.exchange, self.settings
-        if config is None:
-            return None
-        if settings.admin_key is not None:
-            self.admin_key = settings.admin_key.get_secret_value()
-        else:
-            self.admin_key = load_or_create_key(settings.data_dir / ADMIN_KEY_FILE)
-        register_secret(self.admin_key)
-        exchange = Exchange(
-            config,
-            data=data,
-            prices=EmbeddedPrices(market_data.service),
-            clock=self.clock,
-            wall_ns=time.time_ns,
-            metrics=metrics,
-            supervisor=self.supervisor,
-            secrets=SecretBox.from_file(settings.data_dir / CREDENTIALS_KEY_FILE),
-            admin_key=self.admin_key,
-            stream_metrics=stream_metrics,
-            progress=self.plan.recovering,
+    def _http_server(
+        self, composition: Composition, data: DataAdapter, metrics: PrometheusMetrics, stop_s: float
+    ) -> HttpServer:
+        settings = self.settings
+        app = create_http_app(
+            HttpAppConfig(
+                title="Fauxchange",
+                version=settings.service_version,
+                health=self.health,
+                metrics=metrics,
+                clock=self.clock,
+                handlers=[
+                    *(route for service in composition.services for route in service.rest_routes),
+                    *service_routes(data.discovery, time.time_ns),
+                ],
+            )
         )
-        exchange.add_health(self.health)
-        return exchange
+        return HttpServer(
+            "http",
+            app,
+            Listener(host=settings.http_host, port=settings.http_port, setting="HTTP_PORT", option="--http-port"),
+            metrics=metrics,
+            ws=websocket_factory({service.endpoint.path: service.endpoint for service in composition.streaming}),
+            stop_timeout_s=stop_s,
+        )
+
+    def _kernel_listener(self, metrics: PrometheusMetrics, stop_s: float) -> list[Component]:
+        """Return the listener for gateways, if there is one."""
+        settings, links = self.settings, None if self.exchange is None else self.exchange.links
+        if links is None:
+            return []
+        server = GrpcServer(
+            "kernel",
+            Listener(host=settings.kernel_host, port=settings.kernel_port, setting="KERNEL_PORT"),
+            metrics=metrics,
+            health=self.health,
+            limits=GrpcLimits(max_request_bytes=MAX_BATCH_BYTES, max_response_bytes=MAX_BATCH_BYTES),
+            stop_timeout_s=stop_s,
+        )
+        server.add(LINK_SERVICE_NAME, links.handler(), health_name=EXCHANGE)
+        return [server]
 
     def _audit_server(
-        self, services: Sequence[MarketData | Exchange], metrics: PrometheusMetrics, stop_s: float
+        self, services: Sequence[Service], metrics: PrometheusMetrics, stop_s: float
     ) -> HttpServer | None:
         settings = self.settings
         if not settings.audit_enabled:
             return None
-        if settings.audit_key is not None:
-            self.audit_key = settings.audit_key.get_secret_value()
-        else:
-            self.audit_key = load_or_create_key(settings.data_dir / AUDIT_KEY_FILE)
-        register_secret(self.audit_key)
         app = create_audit_app(
             AuditAppConfig(
                 title="Fauxchange audit and scenarios",
                 version=settings.service_version,
                 metrics=metrics,
-                key=self.audit_key,
+                key=self.keys.audit,
                 handlers=[
                     *(route for service in services for route in service.audit_routes),
                     *clock_routes(self.clock),
@@ -320,7 +247,7 @@ class Process:
             name=name,
             instance=instance,
             version=self.settings.service_version,
-            host=http.address[0],
+            host=advertised_host(self.settings.advertised_host, grpc_server.address[0]),
             http_port=http.address[1],
             grpc_port=grpc_server.address[1],
             registered_ns=now_ns,
@@ -345,11 +272,7 @@ class _Announcement:
             action()
         folder = process.settings.data_dir
         audit_url = None if self.audit is None else self.audit.url
-        secrets: dict[str, Any] = {}
-        if process.audit_key is not None:
-            secrets["audit_key"] = process.audit_key
-        if process.admin_key is not None:
-            secrets["admin_key"] = process.admin_key
+        secrets: dict[str, Any] = {**process.keys.used}
         demo = None if process.exchange is None else process.exchange.demo
         if demo is not None:
             register_secret(demo.api_secret)
@@ -364,6 +287,7 @@ class _Announcement:
             grpc=self.grpc.target,
             audit=audit_url,
             ready_file=path,
+            services=process.plan.services,
             new_demo=demo if demo is not None and demo.is_new else None,
         )
         process.health.set_ready(True)
@@ -435,7 +359,7 @@ def _clock(plan: Plan) -> WallClock | VirtualClock:
     if not settings.virtual_time:
         return WallClock()
     start_ns = settings.start_time_ns
-    if start_ns is None:
+    if start_ns is None and plan.feed is not None:
         # A replay at a speed of its own is told in its own time.
-        start_ns = plan.sources.first_recorded_ns
+        start_ns = plan.feed.sources.first_recorded_ns
     return VirtualClock(time.time_ns() if start_ns is None else start_ns, settings.speed)

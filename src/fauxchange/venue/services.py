@@ -14,6 +14,11 @@ class ServiceEntry:
     job: str
     needs: tuple[str, ...] = ()
 
+    @property
+    def namespace(self) -> str:
+        """The prefix of what is the service's own in stores that services share."""
+        return self.name.replace("-", "_")
+
 
 SERVICES = {
     entry.name: entry
@@ -33,9 +38,39 @@ SERVICES = {
             job="accounts, ledger, orders, matching",
             needs=("market-data",),
         ),
+        ServiceEntry(
+            name="configuration",
+            registered_name="configuration-service",
+            http_port=8088,
+            grpc_port=9098,
+            job="typed, versioned configuration values that services follow while they run",
+        ),
     )
 }
 """The services that exist, by name."""
+
+GATEWAYS = {
+    entry.name: entry
+    for entry in (
+        ServiceEntry(
+            name="exchange-gateway",
+            registered_name="exchange-gateway",
+            http_port=8092,
+            grpc_port=9292,
+            job="the exchange's public API in front of its kernel process; as many as are wanted",
+            needs=("exchange",),
+        ),
+        ServiceEntry(
+            name="market-data-gateway",
+            registered_name="market-data-gateway",
+            http_port=8094,
+            grpc_port=9294,
+            job="market data's public API in front of its generator; as many as are wanted",
+            needs=("market-data",),
+        ),
+    )
+}
+"""What stands in front of a service that runs elsewhere, by name."""
 
 EMBEDDED_NAME = "fauxchange"
 EMBEDDED_HTTP_PORT = 8080

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fauxchange.bench import feed, history, memory, orders, recovery, startup
+from fauxchange.bench import adapter, feed, history, memory, orders, recovery, startup
 from fauxchange.contracts.market_data.v1 import market_data_pb2 as pb
 
 JSON_SAMPLE = msgspec.json.encode(
@@ -53,6 +53,7 @@ def test_feed_compares_the_venue_with_a_bare_server() -> None:
         websocket_clients=3,
         warm_up_s=0.1,
         asgi=False,
+        service=False,
         transports="websocket",
     )
 
@@ -60,6 +61,15 @@ def test_feed_compares_the_venue_with_a_bare_server() -> None:
     assert shown["websocket_gaps"] == shown["websocket_lost"] == 0
     assert shown["websocket_prices"] > 0
     assert result["figures"]["websocket_per_cpu_second"]["ratio"] > 0
+
+
+def test_feed_measures_what_another_service_gets() -> None:
+    result = feed.run(ignore, seconds=0.3, flat_out_seconds=0, warm_up_s=0.1, transports=())
+
+    shown = values(result)
+    assert set(shown) == {"service_p50", "service_p99", "service_max", "service_gaps"}
+    assert 0 < shown["service_p50"] <= shown["service_p99"]
+    assert shown["service_gaps"] == 0
 
 
 def test_history_stores_every_row_of_the_time_it_simulates() -> None:
@@ -102,3 +112,13 @@ def test_recovery_replays_every_command_that_was_journalled() -> None:
     assert shown["recovery"] >= shown["recovery_replay"] > 0
     assert shown["rebuild_rate"] > 0
     assert shown["resident"] > shown["kernel_tables"] > 0
+
+
+def test_adapter_stores_the_same_rows_as_the_bare_driver() -> None:
+    result = adapter.run(ignore, rows=300, batch=150)
+
+    shown = result["figures"]["sqlite"]
+    assert set(result["figures"]) == {"sqlite"}
+    assert set(shown) == {"prices", "candles", "candles_replaced"}
+    assert all(figure["value"] > 0 for figure in shown.values())
+    assert all(shown[name]["baseline"] > 0 for name in ("prices", "candles"))

@@ -40,6 +40,7 @@ QUICK_COMMANDS = (
     ["scenario", "start", "--help"],
     ["bench", "--help"],
     ["config", "--help"],
+    ["config", "set", "--help"],
 )
 
 
@@ -92,7 +93,7 @@ def test_every_help_shows_examples(run: Run, command: list[str]) -> None:
     ("words", "expected"),
     [
         ("fauxchange scenario start ", {"rally", "crash", "divergence", "reverting"}),
-        ("fauxchange serve ", {"market-data", "exchange"}),
+        ("fauxchange serve ", {"market-data", "exchange", "configuration", "exchange-gateway", "market-data-gateway"}),
         ("fauxchange up --interval 1", {"10ms", "100ms", "1s", "1m", "15m", "1h", "1d"}),
         ("fauxchange bench h", {"history"}),
     ],

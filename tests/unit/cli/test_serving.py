@@ -1,7 +1,6 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from typer.testing import Result
 from fauxchange.cli import serving
 from fauxchange.cli.progress import PROGRESS_AFTER_S
 from fauxchange.cli.serving import ReadingProgress
+from fauxchange.venue.plan import Addresses
 
 Run = Callable[..., Result]
 
@@ -61,17 +61,29 @@ def test_options_become_the_settings_they_are_named_after(run: Run, given: list[
     }
 
 
-def test_a_service_alone_has_its_own_name_and_ports_by_default(run: Run, given: list[Any]) -> None:
+def test_a_service_alone_has_its_own_name_ports_folder_and_namespaces_by_default(run: Run, given: list[Any]) -> None:
     run("serve", "market-data")
 
-    assert given == [({}, {"SERVICE_NAME": "market-data-simulator", "HTTP_PORT": 8083, "GRPC_PORT": 9093})]
+    assert given == [
+        (
+            {},
+            {
+                "SERVICE_NAME": "market-data-simulator",
+                "HTTP_PORT": 8083,
+                "GRPC_PORT": 9093,
+                "DATA_DIR": ".fauxchange/market-data",
+                "CACHE_NAMESPACE": "market_data",
+                "SERVICE_DISCOVERY_NAMESPACE": "market_data",
+            },
+        )
+    ]
 
 
-def test_a_service_that_cannot_run_alone_is_refused_with_what_it_needs(run: Run) -> None:
-    result = run("serve", "exchange")
+def test_an_exchange_alone_takes_no_virtual_clock(run: Run, tmp_path: Path) -> None:
+    result = run("serve", "exchange", "--speed", "2", "--data-dir", str(tmp_path))
 
     assert result.exit_code == 2
-    assert "needs market-data" in result.stderr
+    assert "runs on wall time" in " ".join(result.stderr.split())
 
 
 def test_a_service_that_does_not_exist_is_refused_with_those_that_do(run: Run) -> None:
@@ -130,15 +142,39 @@ def test_a_file_that_takes_long_shows_its_name_and_progress(monkeypatch: pytest.
     assert "50/100 bytes" in screen.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("service", "there", "absent"),
+    [
+        ("market-data", ["/api/v1/prices", "market-data/ws", "fauxchange prices"], ["/orders", "fauxchange order"]),
+        ("exchange", ["/api/v1/orders", "exchange/ws", "fauxchange book"], ["/prices", "scenario start"]),
+        ("configuration", ["/api/v1/health", "fauxchange services"], ["Streams", "/orders", "/prices"]),
+    ],
+)
+def test_the_welcome_of_a_service_names_what_it_has(
+    service: str, there: list[str], absent: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(serving, "messages", lambda: Console(file=screen, width=200))
+    addresses = Addresses(
+        http="http://127.0.0.1:1",
+        grpc="127.0.0.1:2",
+        audit=None,
+        ready_file=Path("data/ready.json"),
+        services=(service,),
+    )
+
+    serving._welcome(addresses)
+
+    shown = screen.getvalue()
+    assert [text for text in there if text not in shown] == []
+    assert [text for text in absent if text in shown] == []
+
+
 def test_the_welcome_names_every_address_and_what_to_try_next(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(serving, "messages", lambda: Console(file=screen, width=120))
-    addresses: Any = SimpleNamespace(
-        http="http://127.0.0.1:8080",
-        grpc="127.0.0.1:9080",
-        audit=None,
-        ready_file=Path("/data/ready.json"),
-        new_demo=None,
+    addresses = Addresses(
+        http="http://127.0.0.1:8080", grpc="127.0.0.1:9080", audit=None, ready_file=Path("/data/ready.json")
     )
 
     serving._welcome(addresses)

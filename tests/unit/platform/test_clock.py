@@ -401,3 +401,74 @@ def test_the_wall_clock_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None
     readings = [clock.now_ns() for _ in range(3)]
 
     assert readings == [10, 10, 12]
+
+
+# Rousing
+
+
+@pytest.mark.parametrize("make", [lambda: VirtualClock(0), WallClock], ids=["virtual", "wall"])
+def test_a_sleeper_that_is_roused_wakes_before_its_time_and_can_sleep_again(
+    make: Callable[[], VirtualClock | WallClock],
+) -> None:
+    async def main() -> list[str]:
+        clock, told = make(), []
+        begun_ns = clock.now_ns()
+
+        async def sleeper() -> None:
+            await clock.sleep_until(begun_ns + 3600 * NS_PER_S)
+            told.append("early" if clock.now_ns() < begun_ns + 60 * NS_PER_S else "late")
+            await clock.sleep_until(begun_ns)
+            told.append("again")
+
+        task = asyncio.create_task(sleeper())
+        await asyncio.sleep(0)
+        clock.rouse(task)
+        clock.rouse(task)
+        if isinstance(clock, VirtualClock):
+            await clock.run_until(begun_ns + NS_PER_S)
+        await task
+        clock.rouse(task)
+        return told
+
+    assert asyncio.run(main()) == ["early", "again"]
+
+
+def test_virtual_time_stands_still_while_who_was_roused_is_at_work() -> None:
+    async def main() -> list[int]:
+        clock, seen = VirtualClock(0), []
+
+        async def sleeper() -> None:
+            await clock.sleep_until(10)
+            await asyncio.sleep(0)
+            seen.append(clock.now_ns())
+
+        async def other() -> None:
+            await clock.sleep_until(5)
+            seen.append(-clock.now_ns())
+
+        tasks = [asyncio.create_task(sleeper()), asyncio.create_task(other())]
+        await asyncio.sleep(0)
+        clock.rouse(tasks[0])
+        await clock.run_until(20)
+        await asyncio.gather(*tasks)
+        return seen
+
+    assert asyncio.run(main()) == [0, -5]
+
+
+def test_rousing_somebody_who_does_not_sleep_leaves_the_others_asleep() -> None:
+    async def main() -> list[bool]:
+        clock = VirtualClock(0)
+        tasks = [asyncio.create_task(clock.sleep_until(ts_ns)) for ts_ns in (3, 1, 2)]
+        await asyncio.sleep(0)
+        clock.rouse(asyncio.current_task())  # type: ignore[arg-type]  # a task runs this
+        clock.rouse(tasks[0])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await clock.run_until(1)
+        done = [task.done() for task in tasks]
+        await clock.run_until(3)
+        await asyncio.gather(*tasks)
+        return done
+
+    assert asyncio.run(main()) == [True, True, False]

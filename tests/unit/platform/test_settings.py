@@ -362,3 +362,17 @@ def test_an_environment_file_that_is_no_text_is_refused_by_name(tmp_path: Path) 
 
     with pytest.raises(ConfigurationError, match=r"\.env cannot be read: it is not UTF-8 text"):
         load_settings(environ={}, env_file=tmp_path / ".env")
+
+
+@pytest.mark.parametrize("password", ["half@secret", "100%secret"])
+def test_password_that_the_driver_would_tell_in_public_is_refused(password: str) -> None:
+    told = complaint({"POSTGRES_URL": f"postgresql://user:{password}@db/venue"})
+
+    assert "POSTGRES_URL" in told
+    assert "secret" not in told.replace("a secret", "")
+
+
+def test_passwords_of_urls_are_known_wherever_they_stand() -> None:
+    settings = load({"POSTGRES_URL": "postgresql://user@db/venue?password=hidden", "REDIS_URL": "redis://:gone@cache"})
+
+    assert {"hidden", "gone"} <= set(settings.secrets)

@@ -1,13 +1,15 @@
 """Render the exchange's records as messages.
 
 Orders and fills are rendered for each acknowledgement: what is the same for many of them (a moment's text) is kept, and
-numbers become text without passing through `Decimal`.
+numbers become text without passing through `Decimal`. Where an order itself is the answer, `order_json` writes the text
+that its message would be encoded to, without the message.
 """
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from typing import Final, Literal, Protocol, cast
+from json.encoder import encode_basestring as _quoted
+from typing import Any, Final, Literal, Protocol, cast
 
 import msgspec
 
@@ -71,7 +73,8 @@ _INSTRUMENT_STATUSES = cast("tuple[InstrumentStatusName, ...]", INSTRUMENT_STATU
 _Cause = Literal["deposit", "withdrawal", "reserve", "release", "trade", "fee"]
 _CAUSES = cast("tuple[_Cause, ...]", LEDGER_CAUSES)
 
-_encode: Callable[[OrderMessage], bytes] = msgspec.json.Encoder().encode
+_encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+_TRUTHS: Final = ("false", "true")
 
 
 class BalanceLike(Protocol):
@@ -122,8 +125,9 @@ def _second_text(seconds: int) -> str:
     return format_time(seconds * NS_PER_S)[:-7]
 
 
+@lru_cache(maxsize=256)
 def time_text(ts_ns: int) -> str:
-    """Return `format_time(ts_ns)`; the text of a second is made once."""
+    """Return `format_time(ts_ns)`; the text of a second is made once, as is that of a moment that many orders share."""
     seconds, rest_ns = divmod(ts_ns, NS_PER_S)
     return f"{_second_text(seconds)}{rest_ns // NS_PER_US:06d}Z"
 
@@ -209,8 +213,64 @@ def order_message(record: OrderRecord, listing: Listing, fills: Sequence[FillRec
 
 
 def order_json(record: OrderRecord, listing: Listing, fills: Sequence[FillRecord] = ()) -> bytes:
-    """Return `order_message` as JSON."""
-    return _encode(order_message(record, listing, fills))
+    """Return `order_message` as JSON, byte for byte."""
+    lots_text = listing.instrument.quantities.text
+    name, lots, cum_lots, leaves = record.client_order_id, record.order_lots, record.cum_lots, record.leaves_lots
+    quantity, created_at = lots_text(lots), time_text(record.created_ns)
+    updated_at = created_at if record.updated_ns == record.created_ns else time_text(record.updated_ns)
+    average = average_price(record.cum_quote, cum_lots, listing) if cum_lots else None
+    told = _encode([fill_message(fill, listing) for fill in fills]).decode() if fills else "[]"
+    return (
+        f'{{"order_id":"{record.order_id}","client_order_id":{"null" if name is None else _quoted(name)},'
+        f'"account_id":"{record.account}",'
+        f"{_kind_json(record.symbol, record.side, record.order_type, record.time_in_force, record.status)}"
+        f'"quantity":"{quantity}","filled_quantity":"{lots_text(cum_lots)}",'
+        f'"remaining_quantity":"{quantity if leaves == lots else lots_text(leaves)}",'
+        f"{_bounds_json(record, listing)}"
+        f'"average_price":{"null" if average is None else _plain(average)},'
+        f"{_flags_json(record.post_only, record.self_trade_prevention, record.triggered)}"
+        f'"fee":"{listing.quote.amounts.text(record.fee)}","fee_asset":"{listing.quote.name}",'
+        f'"reason":{_plain(REFUSALS[record.reason].code) if record.reason else "null"},'
+        f'"verdict":{"null" if record.verdict is None else _quoted(record.verdict)},'
+        f'"replaces":{_plain(str(record.replaces)) if record.replaces else "null"},'
+        f'"expires_at":{_plain(time_text(record.expires_ns)) if record.expires_ns else "null"},'
+        f'"created_at":"{created_at}","updated_at":"{updated_at}","fills":{told}}}'
+    ).encode()
+
+
+@lru_cache(maxsize=1_024)
+def _kind_json(symbol: str, side: int, order_type: int, time_in_force: int, status: int) -> str:
+    return (
+        f'"symbol":"{symbol}","side":"{_SIDES[side]}","type":"{_TYPES[order_type]}",'
+        f'"time_in_force":"{_TIMES_IN_FORCE[time_in_force]}","status":"{_ORDER_STATUSES[status]}",'
+    )
+
+
+def _bounds_json(record: OrderRecord, listing: Listing) -> str:
+    """Return what an order may cost, and at which prices it acts."""
+    price = listing.instrument.prices.text(record.price_ticks) if record.price_ticks else None
+    if price and not (record.amount or record.stop_ticks or record.display_lots):
+        return f'"quote_quantity":null,"price":"{price}","stop_price":null,"display_quantity":null,'
+    amount = _plain(listing.quote.amounts.text(record.amount)) if record.amount else "null"
+    stop = _plain(listing.instrument.prices.text(record.stop_ticks)) if record.stop_ticks else "null"
+    display = _plain(listing.instrument.quantities.text(record.display_lots)) if record.display_lots else "null"
+    return (
+        f'"quote_quantity":{amount},"price":{_plain(price) if price else "null"},'
+        f'"stop_price":{stop},"display_quantity":{display},'
+    )
+
+
+@lru_cache(maxsize=64)
+def _flags_json(post_only: bool, prevention: int, triggered: bool) -> str:
+    return (
+        f'"post_only":{_TRUTHS[post_only]},"self_trade_prevention":"{_PREVENTIONS[prevention]}",'
+        f'"triggered":{_TRUTHS[triggered]},'
+    )
+
+
+def _plain(text: str) -> str:
+    """Return a text in which nothing needs to be escaped, in quotes."""
+    return f'"{text}"'
 
 
 def report_message(

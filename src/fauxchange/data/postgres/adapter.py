@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from fauxchange.data.connected_journal import ConnectedJournal
 from fauxchange.data.memory.adapter import CACHE_KEYS
 from fauxchange.data.memory.cache import MemoryCache, MemoryKeyspace, WallTime
 from fauxchange.data.memory.registry import MemoryRegistry
@@ -11,7 +12,7 @@ from fauxchange.data.postgres.configuration import PostgresConfiguration
 from fauxchange.data.postgres.connections import PostgresConfig, describe
 from fauxchange.data.postgres.engine import PostgresDatabase
 from fauxchange.data.postgres.exchange import PostgresExchange
-from fauxchange.data.postgres.journal import JournalTable, PostgresJournal
+from fauxchange.data.postgres.journal import JournalTable
 from fauxchange.data.postgres.kernel_snapshots import PostgresKernelSnapshots
 from fauxchange.data.postgres.market_data import PostgresCandles, PostgresPriceFeeds, PostgresSnapshots, PostgresSymbols
 from fauxchange.data.postgres.trail import PostgresAudit, PostgresState
@@ -49,7 +50,7 @@ class PostgresDataAdapter:
         self.audit = PostgresAudit(self._connected)
         self.state = PostgresState(self._connected)
         self.configuration = PostgresConfiguration(self._connected)
-        self.journal = PostgresJournal(self._connected_journal)
+        self.journal = ConnectedJournal(self._connected_journal)
         self.kernel_snapshots = PostgresKernelSnapshots(self._connected)
         self.exchange = PostgresExchange(self._connected)
         keyspace = MemoryKeyspace(wall_ns=wall_ns, max_keys=cache_keys)

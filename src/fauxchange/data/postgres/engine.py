@@ -28,6 +28,7 @@ from fauxchange.data.postgres.connections import (
     PostgresConfig,
     connect,
     describe,
+    first_line,
     is_gone,
     refused_login,
     schema_is_gone,
@@ -70,7 +71,7 @@ class PostgresDatabase:
         self._is_known = asyncio.Event()
         self._problem: str | None = "not connected yet"
         self._announced: bool | None = None
-        self._refusal: ConfigurationError | None = None
+        self._refusal: Exception | None = None
         self._is_schema_checked = False
         self._generation = 0
         self._closing = False
@@ -84,7 +85,7 @@ class PostgresDatabase:
     ) -> "PostgresDatabase":
         """Connect and bring the schema up to date, or begin to wait for the server if it is away.
 
-        Raises: ConfigurationError if the server is there and cannot be used as it is
+        Raises: ConfigurationError if the server is there and cannot be used as it is; what a bug raises
         """
         database = cls(config, prepare=prepare, metrics=metrics or StoreMetrics(None))
         database._watcher = asyncio.get_running_loop().create_task(database._watch(), name=f"watch {database.name}")
@@ -207,6 +208,10 @@ class PostgresDatabase:
             except _FAILURES as exc:
                 self._refusal = refused_login(self.name, exc)
                 await self._lost((self._refusal or translated(self.name, exc)).args[0])
+            # A bug, or a server that is none of those we know: whoever waits must hear of it, and it may pass.
+            except Exception as exc:
+                self._refusal = exc
+                await self._lost(first_line(exc))
             else:
                 self._refusal = None
                 self._found()
@@ -252,7 +257,9 @@ class PostgresDatabase:
             _log.error("Running in stub mode", store=f"postgresql:{self.name}", reason=problem)
         now_s = asyncio.get_running_loop().time()
         for call in self._calls:
-            call.reschedule(now_s)
+            # One that has just ended by its own deadline is still being unwound.
+            if not call.expired():
+                call.reschedule(now_s)
         await self._drop_watching()
         self._generation += 1
         await self._engine.dispose()

@@ -1,5 +1,8 @@
 """The exchange's read models in PostgreSQL: a projection is one transaction.
 
+It begins with its place in the journal, which no other process may have gone past: what an exchange still holds whose
+journal another one has taken over would put back orders that went on since.
+
 Records go out as JSON, some thousands to a statement, and the server makes rows of them. That takes the event loop
 about 1 us for each; COPY into a staging table takes it 4 us and arrays 10 us. In all, with the server's part, JSON is
 quicker for the small batches that are the rule, and COPY for some thousands of orders at once (13 against 32 us a row).
@@ -12,7 +15,7 @@ from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import Table, Text, bindparam, cast, false, func, select, text
+from sqlalchemy import Column, Table, Text, bindparam, cast, false, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from fauxchange.data.documents import decode_document, encode_document
@@ -44,6 +47,7 @@ from fauxchange.data.tables import (
     exchange_position,
     exchange_trail,
 )
+from fauxchange.domain.errors import Unavailable
 from fauxchange.domain.market_data import Metadata
 from fauxchange.domain.orders import (
     OPEN_STATUSES,
@@ -82,7 +86,10 @@ class PostgresExchange:
         self._statements = _Statements()
 
     async def store(self, projection: Projection) -> None:
-        """Store what a projection holds, and how far it goes, in one transaction."""
+        """Store what a projection holds, and how far it goes, in one transaction.
+
+        Raises: Unavailable, also if another process has stored one that goes farther
+        """
         document = encode_document(projection.document, field="document")
         kinds = (projection.accounts, projection.keys, projection.orders, projection.fills, projection.ledger)
         work = partial(self._statements.store, projection=projection, document=document)
@@ -234,7 +241,7 @@ class _Statements:
         self.clear = PostgresStatement(text("TRUNCATE " + ", ".join(table.fullname for table in _TABLES)))
         self._upserts = {table: _Upsert[Any](table) for table in _TABLES[:5]}
         self._store_block = _replacing(exchange_trail)
-        self._store_position = _replacing(exchange_position)
+        self._store_position = _replacing(exchange_position, not_before=exchange_position.c.sequence)
 
     async def store(self, connection: Connection, *, projection: Projection, document: str) -> None:
         """Store everything, or nothing."""
@@ -246,12 +253,19 @@ class _Statements:
             (exchange_ledger, projection.ledger),
         ]
         async with connection.transaction():
+            # It also keeps a second writer waiting until this one has stored everything.
+            place = {"name": _NAME, "sequence": projection.sequence, "document": document}
+            if await self._store_position.execute(connection, **place) == 0:
+                raise Unavailable(
+                    f"the read models go past command {projection.sequence}: another exchange stores them",
+                    code="journal_taken_over",
+                    retryable=False,
+                )
             for table, records in parts:
                 await self._upserts[table].store(connection, records)
             for block in projection.trail:
                 fields = {name: getattr(block, name) for name in block.__struct_fields__}
                 await self._store_block.execute(connection, **fields)
-            await self._store_position.execute(connection, name=_NAME, sequence=projection.sequence, document=document)
 
     def _account_pages(self, fixed: tuple[str, ...]) -> RecordPages[AccountRecord]:
         return RecordPages(self._accounts, fixed=fixed, position=["account"])
@@ -293,7 +307,9 @@ def _with_truth(position: Position) -> Position:
     return number, int(is_maker) > 0
 
 
-def _replacing(table: Table) -> PostgresStatement:
+def _replacing(table: Table, *, not_before: Column[int] | None = None) -> PostgresStatement:
+    """Return the statement that puts a row; one that is there stays if it is ahead in the column `not_before`."""
     row = insert(table).values({column.name: bindparam(column.name) for column in table.c})
     replaced = {column.name: row.excluded[column.name] for column in table.c if not column.primary_key}
-    return PostgresStatement(row.on_conflict_do_update(index_elements=table.primary_key, set_=replaced))
+    where = None if not_before is None else not_before <= row.excluded[not_before.name]
+    return PostgresStatement(row.on_conflict_do_update(index_elements=table.primary_key, set_=replaced, where=where))

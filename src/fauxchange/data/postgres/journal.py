@@ -1,14 +1,12 @@
 """The exchange's journal in PostgreSQL: appended to over one connection, read over those of the pool."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from fauxchange.data.ports import JournalBatch
 from fauxchange.data.postgres.engine import PostgresDatabase
 from fauxchange.data.postgres.journal_rows import READ_ROWS, read_place, read_some
 from fauxchange.data.postgres.journal_writer import JournalLimits, JournalWriter
-from fauxchange.domain.errors import Unavailable
 from fauxchange.platform.ports import DependencyHealth, DependencyStatus
 
 
@@ -41,45 +39,3 @@ class JournalTable:
     async def close(self) -> None:
         """Finish what was accepted and give the journal back."""
         await self.writer.close()
-
-
-class PostgresJournal:
-    """The journal as a repository, over whichever database is connected."""
-
-    def __init__(self, connected: Callable[[], JournalTable]) -> None:
-        self._connected = connected
-
-    async def append(self, first_sequence: int, last_sequence: int, payload: bytes) -> None:
-        """Store a batch durably, behind the last one."""
-        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def done(failure: Exception | None) -> None:
-            if stored.cancelled():
-                return
-            if failure is None:
-                stored.set_result(None)
-            else:
-                stored.set_exception(failure)
-
-        self._connected().writer.append_soon(first_sequence, last_sequence, payload, done)
-        await stored
-
-    def append_soon(
-        self, first_sequence: int, last_sequence: int, payload: bytes, done: Callable[[Exception | None], None]
-    ) -> None:
-        """Do what `append` does, and call `done` on the event loop with the outcome."""
-        try:
-            writer = self._connected().writer
-        except Unavailable as exc:
-            asyncio.get_running_loop().call_soon(done, exc)
-        else:
-            writer.append_soon(first_sequence, last_sequence, payload, done)
-
-    async def last_sequence(self) -> int:
-        """Return the sequence of the last command stored, asked of the server anew."""
-        return await self._connected().writer.last_sequence()
-
-    async def read(self, after_sequence: int = 0) -> AsyncIterator[Sequence[JournalBatch]]:
-        """Yield the batches after a sequence, oldest first, some at a time."""
-        async for batches in self._connected().read(after_sequence):
-            yield batches

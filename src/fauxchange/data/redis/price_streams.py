@@ -24,7 +24,7 @@ from fauxchange.data.redis.metrics import RedisMetrics
 from fauxchange.data.redis.names import stream_key
 from fauxchange.data.redis.prices import DamagedRecord, decode_price, encode_price
 from fauxchange.data.redis.server import Command, LoneConnection, RedisServer
-from fauxchange.domain.errors import Unavailable
+from fauxchange.domain.errors import InvalidRequest, Unavailable
 from fauxchange.domain.market_data import PriceFeed
 from fauxchange.platform.logging import get_logger
 
@@ -143,20 +143,11 @@ class RedisPriceStreams:
     async def _send(self, batch: Sequence[PriceFeed], *, is_repeated: bool) -> None:
         """Add prices to their streams. Raises: Unavailable."""
         await self._begin({feed.symbol: feed for feed in reversed(batch) if feed.symbol not in self._ours}.values())
-        commands: list[Command] = [
-            (
-                "XADD",
-                stream_key(feed.symbol),
-                "MAXLEN",
-                "~",
-                self._keep,
-                _id(number_of(feed)),
-                FIELD,
-                encode_price(feed),
-            )
-            for feed in batch
-        ]
-        answers = await self._server.batch(commands, keep_errors=True)
+        commands, batch = self._additions(batch)
+        if not commands:
+            return
+        # Not repeated there: what arrived the first time would be taken for another run's.
+        answers = await self._server.batch(commands, keep_errors=True, repeatable=False)
         refused = [
             (feed, answer) for feed, answer in zip(batch, answers, strict=True) if isinstance(answer, ResponseError)
         ]
@@ -171,6 +162,22 @@ class RedisPriceStreams:
         if len(refused) > len(superseded):
             self.problem = next(str(answer) for _, answer in refused if _SUPERSEDED not in str(answer))
             self._give_up(len(refused) - len(superseded), "refused")
+
+    def _additions(self, feeds: Sequence[PriceFeed]) -> tuple[list[Command], list[PriceFeed]]:
+        """Return the commands that add prices to their streams, and those prices; one that has no bytes is given up."""
+        commands: list[Command] = []
+        added: list[PriceFeed] = []
+        for feed in feeds:
+            try:
+                record = encode_price(feed)
+            except InvalidRequest as exc:
+                self.problem = exc.message
+                self._give_up(1, "refused")
+                continue
+            id_ = _id(number_of(feed))
+            commands.append(("XADD", stream_key(feed.symbol), "MAXLEN", "~", self._keep, id_, FIELD, record))
+            added.append(feed)
+        return commands, added
 
     async def _begin(self, firsts: Iterable[PriceFeed]) -> None:
         """Remove streams that stand before prices which are ours to begin with. Raises: Unavailable."""

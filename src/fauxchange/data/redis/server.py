@@ -12,8 +12,8 @@ Rules of this module:
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -198,14 +198,18 @@ class RedisServer:
             self._calls.add(call)
             try:
                 async with self._slots:
-                    if len(commands) == 1 and not keep_errors:
-                        return [await self._client.execute_command(*commands[0])]
-                    async with self._client.pipeline(transaction=atomic) as pipeline:
-                        for command in commands:
-                            pipeline.execute_command(*command)
-                        return cast("list[Any]", await pipeline.execute(raise_on_error=not keep_errors))
+                    with _closed_is_lost():
+                        return await self._ask(commands, atomic=atomic, keep_errors=keep_errors)
             finally:
                 self._calls.discard(call)
+
+    async def _ask(self, commands: Sequence[Command], *, atomic: bool, keep_errors: bool) -> list[Any]:
+        if len(commands) == 1 and not keep_errors:
+            return [await self._client.execute_command(*commands[0])]
+        async with self._client.pipeline(transaction=atomic) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return cast("list[Any]", await pipeline.execute(raise_on_error=not keep_errors))
 
     async def _watch(self) -> None:
         while self._watcher is asyncio.current_task():
@@ -224,8 +228,9 @@ class RedisServer:
     async def _probe(self) -> None:
         if self._watching is None:
             self._watching = self._alone.make_connection()
-            async with asyncio.timeout(self.config.deadline_s):
-                await self._watching.connect()
+            with _closed_is_lost():
+                async with asyncio.timeout(self.config.deadline_s):
+                    await self._watching.connect()
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
         sign = asyncio.ensure_future(_ping(self._watching))
@@ -282,12 +287,13 @@ class RedisServer:
         opened: list[Any] = []
         slots = 0
         try:
-            async with asyncio.timeout(self.config.deadline_s):
-                # With slots of their own they are not what a caller finds missing.
-                for _ in range(min(self.config.min_idle, self.config.pool_size)):
-                    await self._slots.acquire()
-                    slots += 1
-                    opened.append(await self._pool.get_connection())
+            with _closed_is_lost():
+                async with asyncio.timeout(self.config.deadline_s):
+                    # With slots of their own they are not what a caller finds missing.
+                    for _ in range(min(self.config.min_idle, self.config.pool_size)):
+                        await self._slots.acquire()
+                        slots += 1
+                        opened.append(await self._pool.get_connection())
         except _FAILURES:
             # Either the pool is in use anyway, or the next probe tells that the server is gone.
             self.suspect()
@@ -320,8 +326,9 @@ class LoneConnection:
     async def connect(self) -> None:
         """Open it. Raises: Unavailable."""
         try:
-            async with asyncio.timeout(self._server.config.deadline_s):
-                await self._connection.connect()
+            with _closed_is_lost():
+                async with asyncio.timeout(self._server.config.deadline_s):
+                    await self._connection.connect()
         except _FAILURES as exc:
             await self.close()
             raise self._failed(exc) from exc
@@ -329,9 +336,10 @@ class LoneConnection:
     async def call(self, *command: Any, waits_s: float = 0.0) -> Any:
         """Carry out one command, which may wait in the server. Raises: Unavailable; close the connection then."""
         try:
-            async with asyncio.timeout(waits_s + self._server.config.deadline_s):
-                await self._connection.send_command(*command)
-                return await self._connection.read_response()
+            with _closed_is_lost():
+                async with asyncio.timeout(waits_s + self._server.config.deadline_s):
+                    await self._connection.send_command(*command)
+                    return await self._connection.read_response()
         except _FAILURES as exc:
             raise self._failed(exc) from exc
 
@@ -371,8 +379,20 @@ def _pool(config: RedisConfig, size: int) -> Any:
 
 
 async def _ping(connection: Any) -> None:
-    await connection.send_command("PING")
-    await connection.read_response()
+    with _closed_is_lost():
+        await connection.send_command("PING")
+        await connection.read_response()
+
+
+@contextmanager
+def _closed_is_lost() -> Iterator[None]:
+    """Turn what uvloop says of a connection that was just closed, a RuntimeError, into what the driver says of it."""
+    try:
+        yield
+    except RuntimeError as exc:
+        if "closed" not in str(exc):
+            raise
+        raise redis.exceptions.ConnectionError("the connection was closed") from exc
 
 
 def _may_pass(exc: Exception) -> bool:

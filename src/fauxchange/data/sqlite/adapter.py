@@ -4,6 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 
+from fauxchange.data.connected_journal import ConnectedJournal
 from fauxchange.data.memory.adapter import CACHE_KEYS
 from fauxchange.data.memory.cache import MemoryCache, MemoryKeyspace, WallTime
 from fauxchange.data.memory.registry import MemoryRegistry
@@ -11,7 +12,7 @@ from fauxchange.data.sqlite.configuration import SqliteConfiguration
 from fauxchange.data.sqlite.database import SqliteDatabase
 from fauxchange.data.sqlite.exchange import SqliteExchange
 from fauxchange.data.sqlite.files import Open, open_connection
-from fauxchange.data.sqlite.journal import JournalFile, SqliteJournal
+from fauxchange.data.sqlite.journal import JournalFile
 from fauxchange.data.sqlite.kernel_snapshots import SnapshotFile, SqliteKernelSnapshots
 from fauxchange.data.sqlite.market_data import SqliteCandles, SqlitePriceFeeds, SqliteSnapshots, SqliteSymbols
 from fauxchange.data.sqlite.trail import SqliteAudit, SqliteState
@@ -61,7 +62,7 @@ class SqliteDataAdapter:
         self.audit = SqliteAudit(self._connected)
         self.state = SqliteState(self._connected)
         self.configuration = SqliteConfiguration(self._connected)
-        self.journal = SqliteJournal(self._connected_journal)
+        self.journal = ConnectedJournal(self._connected_journal)
         self.kernel_snapshots = SqliteKernelSnapshots(self._connected_snapshots)
         self.exchange = SqliteExchange(self._connected)
         keyspace = MemoryKeyspace(wall_ns=wall_ns, max_keys=cache_keys)

@@ -177,6 +177,7 @@ class ProcessLane:
                     await self._ended.wait()
             except TimeoutError:
                 left = f"its process did not end within {CLOSE_TIMEOUT_S:g} s"
+                self._kill()
                 self._end()
         os.close(self._lock)
         return left
@@ -237,6 +238,8 @@ class ProcessLane:
         except OSError:
             data = b""
         if not data:
+            if not self._closing:
+                self._kill()
             self._end()
             return
         data = self._unread + data if self._unread else data
@@ -245,8 +248,12 @@ class ProcessLane:
             self._deliver(answers, problem)
         self._unread = data[consumed(data) :]
 
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
     def _end(self) -> None:
-        """Make sure that the process is gone, and tell."""
+        """Take note that the process is gone, and tell."""
         channel, self._socket = self._socket, None
         process, self._process = self._process, None
         if channel is not None:
@@ -256,9 +263,7 @@ class ProcessLane:
         self._unsent, self._unread = [], b""
         code: int | None = None
         if process is not None:
-            if not self._closing:
-                process.kill()
-            # It has closed its socket, which is the last thing that it does.
+            # It has closed its socket, which is the last thing that it does, or it was killed.
             code = process.wait()
         self._ended.set()
         self._lost(f"the process that writes {self._path} has ended ({code})")

@@ -84,6 +84,10 @@ class Transactions:
             self._discard_connection()
             self.problem = str(exc)
             return Unavailable(f"the database {self._path} cannot be written: {exc}")
+        # Such as a number of more than 64 bits: the process must go on for those who come next.
+        except Exception as exc:
+            self._discard_connection()
+            return InvariantViolation(f"{self._path} cannot take a record: {exc}")
         self.problem = None
         return None
 

@@ -98,6 +98,10 @@ class BatchStreams:
             lambda: Unavailable("the server is shutting down; resume with another", code="server_shutdown")
         )
 
+    def fail_all(self, failure: FauxchangeError) -> None:
+        """End all streams that there are with a failure."""
+        self._readers.fail_all(lambda: failure)
+
     async def serve(
         self,
         context: Context,

@@ -75,6 +75,7 @@ _COUNTS = "pairs such as BTC/USD=5,default=3 with whole numbers, or one number f
 _NUMBERS = "pairs such as BTC/USD=1.5,default=2 with positive numbers, or one number for all"
 _TIERS = "pairs such as 0=10,1=8 with tiers from 0 to 15 and fees from 0 to 1000, tier 0 among them"
 _TIERS_UNIT = "tier=basis points, comma-separated; a tier that is not named has the fee of the one below it"
+_NAMESPACE = "market_data for `up`; `serve` takes the service's name"
 
 
 def _at_most(pool: str, default: int) -> Callable[[Mapping[str, Any]], int]:
@@ -150,7 +151,12 @@ class Settings(CheckedSettings):
 
     # Data folder and stores
     data_dir: FolderOrFile = setting(
-        "DATA_DIR", ".fauxchange", "Folder of the database, the keys and ready.json", expected="a folder", unit="folder"
+        "DATA_DIR",
+        ".fauxchange",
+        "Folder of the database, the keys and ready.json",
+        expected="a folder",
+        unit="folder",
+        shown=".fauxchange; `serve` takes a folder in it with the service's name",
     )
     store: Store = choice(
         "STORE",
@@ -201,11 +207,11 @@ class Settings(CheckedSettings):
     cache_ttl_ns: DurationNs = duration(
         "CACHE_TTL", "300s", "How long a cached value lives unless it says otherwise", "1ms", "30d"
     )
-    cache_namespace: str = text("CACHE_NAMESPACE", "market_data", "Prefix of the cache's keys")
+    cache_namespace: str = text("CACHE_NAMESPACE", "market_data", "Prefix of the cache's keys", _NAMESPACE)
 
     # Registry
     service_discovery_namespace: str = text(
-        "SERVICE_DISCOVERY_NAMESPACE", "market_data", "Prefix of this service's own entries in the registry"
+        "SERVICE_DISCOVERY_NAMESPACE", "market_data", "Prefix of this service's own entries in the registry", _NAMESPACE
     )
     heartbeat_interval_ns: DurationNs = duration(
         "HEARTBEAT_INTERVAL", "30s", "How often a service refreshes its entry in the registry", "100ms", "1h"
@@ -440,6 +446,20 @@ class Settings(CheckedSettings):
         unit="secret",
         shown="made at first start and kept in the data folder",
     )
+    kernel_enabled: bool = flag("KERNEL_ENABLED", "false", "Whether the exchange lets gateways in")
+    kernel_host: str = text("KERNEL_HOST", "127.0.0.1", "Address that the exchange listens on for gateways")
+    kernel_port: int = port("KERNEL_PORT", "9192", "Port that the exchange listens on for gateways")
+    kernel_target: str = text(
+        "KERNEL_TARGET", "127.0.0.1:9192", "Where an exchange gateway finds the exchange's kernel process"
+    )
+    kernel_key: Secret = setting(
+        "KERNEL_KEY",
+        "",
+        "Key of gateways, the same on both ends",
+        expected="at least 16 characters",
+        unit="secret",
+        shown="made by the exchange at first start and kept in its data folder, as kernel.key",
+    )
     pre_trade_checks: ImportPaths = setting(
         "PRE_TRADE_CHECKS",
         "",
@@ -520,7 +540,7 @@ class Settings(CheckedSettings):
         "WS_HEARTBEAT", "5s", "Time between two heartbeats on a WebSocket", "100ms", "10m"
     )
     grpc_flush_interval_ns: DurationNs = duration(
-        "GRPC_FLUSH_INTERVAL", "20ms", "Longest time a price waits for its batch on a gRPC stream", "1ms", "10s"
+        "GRPC_FLUSH_INTERVAL", "5ms", "Longest time a price waits for its batch on a gRPC stream", "1ms", "10s"
     )
     grpc_max_streams: int = count("GRPC_MAX_STREAMS", "1000", "Most open gRPC streams", 1, 100_000, "streams")
 
@@ -550,7 +570,9 @@ class Settings(CheckedSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """What logs must never show."""
-        keys = tuple(key.get_secret_value() for key in (self.audit_key, self.admin_key) if key is not None)
+        keys = tuple(
+            key.get_secret_value() for key in (self.audit_key, self.admin_key, self.kernel_key) if key is not None
+        )
         urls = (self.postgres_url, self.redis_url, self.test_postgres_url, self.test_redis_url)
         return (*keys, *(secret for url in urls for secret in url_secrets(url)))
 

@@ -33,6 +33,7 @@ MAX_ASSET_DECIMALS = 12
 MAX_TIER = 15
 MAX_FEE_BPS = 1_000
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "::", "*"})  # noqa: S104 - what is refused, nothing listens there
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ASSET = re.compile(r"[A-Z0-9]{1,16}")
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -303,6 +304,9 @@ def _postgres_url(url: SecretStr) -> SecretStr:
     parts = urlsplit(url.get_secret_value())
     if parts.scheme not in {"postgres", "postgresql"} or not (parts.hostname or "host" in parse_qs(parts.query)):
         raise ValueError("not a PostgreSQL URL")
+    # The driver ends the password at the first @, and quotes what it cannot decode: both would be told in public.
+    if parts.netloc.count("@") > 1 or _BAD_ESCAPE.search(url.get_secret_value()):
+        raise ValueError("not a PostgreSQL URL: write @ as %40 and % as %25 in the password")
     return _port_checked(url, parts.port)
 
 
@@ -362,8 +366,9 @@ def url_secrets(url: SecretStr | None) -> tuple[str, ...]:
     if url is None:
         return ()
     text = url.get_secret_value()
-    password = urlsplit(text).password
-    return (text, password, unquote(password)) if password else (text,)
+    parts = urlsplit(text)
+    passwords = [parts.password, *parse_qs(parts.query).get("password", ())]
+    return (text, *(form for password in passwords if password for form in (password, unquote(password))))
 
 
 def for_symbol(values: Mapping[str, Value], symbol: str) -> Value:

@@ -216,6 +216,10 @@ class Heartbeat:
         self._connections: dict[Beating, None] = {}
         self._task: asyncio.Task[None] | None = None
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Tell this epoch from now on: that of the streams, where they are made elsewhere."""
+        self._topic.epoch = epoch
+
     def join(self, connection: Beating) -> None:
         """Beat for this connection from now on."""
         self._connections[connection] = None

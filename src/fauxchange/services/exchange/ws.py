@@ -6,14 +6,12 @@ which they were sent; answers come when they are ready, and carry the operation'
 a frame is decoded and handed to the service, which calls back.
 """
 
-import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
-import structlog
 
 from fauxchange.contracts.exchange.messages import (
     MAX_BATCH_ORDERS,
@@ -25,35 +23,28 @@ from fauxchange.contracts.exchange.messages import (
     OrderRequest,
     SymbolName,
 )
-from fauxchange.contracts.exchange.render import order_message, refusal_message, rejection_message
+from fauxchange.contracts.exchange.render import order_json, order_message, refusal_message, rejection_message
 from fauxchange.domain.errors import (
     Conflict,
     FauxchangeError,
     InvalidRequest,
     Rejected,
     Unauthenticated,
-    Unavailable,
 )
-from fauxchange.domain.orders import OPEN_STATUSES, OrderRecord
+from fauxchange.domain.orders import OrderRecord
 from fauxchange.platform.errors import answerable
 from fauxchange.platform.streams.endpoint import Heartbeat, Operation, Peer, Sessions, StreamLimits, StreamMetrics
 from fauxchange.platform.streams.topics import Topic
 from fauxchange.platform.streams.websocket import StreamEndpoint
 from fauxchange.services.exchange.service.access import Access
-from fauxchange.services.exchange.service.exchange import ExchangeService
-from fauxchange.services.exchange.service.limits import RateLimits
+from fauxchange.services.exchange.service.api import ExchangeApi, Unwatch
+from fauxchange.services.exchange.service.leftovers import LeavesNothing, Leftovers
+from fauxchange.services.exchange.service.limits import Allowances
 from fauxchange.services.exchange.service.requests import Caller, Origin, Outcome, Placement
 
 PATH = "/api/v1/exchange/ws"
 SIGNED_PREFIX: Final = b"WS"
 CLOSE_KEY_REVOKED: Final = 4001
-
-RETRY_S: Final = 0.25
-RETRIES: Final = 240
-"""For a minute it is tried to cancel what a session has left behind."""
-SWEEP_AT: Final = 1_024
-
-log = structlog.get_logger(__name__)
 
 
 class Authenticate(Operation, tag="auth", kw_only=True):
@@ -119,7 +110,7 @@ class Answer(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     reason: int | None = None
     retry_after_ms: int | None = None
     repeated: bool = False
-    order: OrderMessage | None = None
+    order: OrderMessage | msgspec.Raw | None = None
     orders: list[OrderMessage] | None = None
     results: list[BatchResult] | None = None
 
@@ -128,9 +119,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 def exchange_endpoint(
-    service: ExchangeService,
+    service: ExchangeApi,
     access: Access,
-    rates: RateLimits,
+    rates: Allowances,
     *,
     heartbeat: Heartbeat,
     limits: StreamLimits,
@@ -150,7 +141,7 @@ def exchange_endpoint(
 class ExchangeSession:
     """One client of the exchange."""
 
-    def __init__(self, peer: Peer, service: ExchangeService, access: Access, rates: RateLimits) -> None:
+    def __init__(self, peer: Peer, service: ExchangeApi, access: Access, rates: Allowances) -> None:
         self._peer = peer
         self._service = service
         self._access = access
@@ -161,7 +152,8 @@ class ExchangeSession:
         self._placing: dict[str, Change | None] = {}
         """Orders on their way by client order id, each with the operation that waits for it."""
         self._over = False
-        self._leftovers: Leftovers | None = None
+        self._leftovers: LeavesNothing | None = None
+        self._unwatch: Unwatch | None = None
         self._handlers: dict[type[Operation], Callable[[Any], None]] = {
             Authenticate: self._authenticate,
             Place: self._place,
@@ -189,6 +181,8 @@ class ExchangeSession:
         self._over = True
         if self._leftovers is not None:
             self._leftovers.cancel()
+        if self._unwatch is not None:
+            self._unwatch()
 
     # Who it is
 
@@ -204,13 +198,40 @@ class ExchangeSession:
             window=None if window is None else str(window),
             nonce=operation.nonce,
         )
+        if self._rates.is_certain(caller):
+            self._peer.answer(self._begin(operation, caller))
+            return
+        # Another process has the last word: what follows waits for it.
+        self._peer.owe()
+        self._peer.hold()
+        self._service.spawn(self._admit(operation, caller), "session admission")
+
+    async def _admit(self, operation: Authenticate, caller: Caller) -> None:
+        try:
+            await self._rates.admit(caller, 0)
+            unwatch = await self._service.watch(caller.account)
+            if self._over:
+                unwatch()
+                return
+            self._unwatch = unwatch
+            payload = self._begin(operation, caller)
+        except FauxchangeError as exc:
+            payload = self._refusal(operation, exc)
+        finally:
+            self._peer.release()
+        self._peer.settle(payload)
+
+    def _begin(self, operation: Authenticate, caller: Caller) -> bytes:
+        """Let the session be this caller's; return the answer."""
         context = self._peer.context
         self._key, self._caller = operation.key, caller
         self._origin = Origin(caller.actor, self._peer.source, context.request_id, context.trace_id)
         self._peer.guard = self._still_stands
         if operation.cancel_on_disconnect:
-            self._leftovers = Leftovers(self._service, caller.account, self._origin)
-        self._peer.answer(_encode(Answer(op=operation.op, id=operation.id, ok=True)))
+            session = self._service.kernel_session(caller.account, self._origin)
+            self._leftovers = session or Leftovers(self._service, caller.account, self._origin)
+            self._origin = self._leftovers.origin
+        return _encode(Answer(op=operation.op, id=operation.id, ok=True))
 
     def _still_stands(self) -> bool:
         """Say whether the key may still be used; if not, the session is over."""
@@ -319,11 +340,12 @@ class ExchangeSession:
         self._peer.owe()
         # What is sent after it must not be canceled by it.
         self._peer.hold()
-        self._service.spawn(self._canceled_all(operation, account), "cancel all")
+        canceling = self._service.cancel_all(account, operation.symbol, self._origin)
+        self._service.spawn(self._canceled_all(operation, canceling), "cancel all")
 
-    async def _canceled_all(self, operation: CancelAll, account: int) -> None:
+    async def _canceled_all(self, operation: CancelAll, canceling: Awaitable[list[OrderRecord]]) -> None:
         try:
-            records = await self._service.cancel_all(account, operation.symbol, self._origin)
+            records = await canceling
             payload = _encode(
                 Answer(
                     op=operation.op,
@@ -344,11 +366,11 @@ class ExchangeSession:
         placement = outcome.placement
         if placement is None:
             return self._refusal(operation, outcome.failure or FauxchangeError("nothing is known of the outcome"))
-        answer = Answer(
-            op=operation.op, id=operation.id, ok=True, order=self._message(placement), repeated=placement.repeated
-        )
+        record = placement.order
+        order = msgspec.Raw(order_json(record, self._service.listing_of(record.symbol), placement.fills))
+        answer = Answer(op=operation.op, id=operation.id, ok=True, order=order, repeated=placement.repeated)
         if placement.refused and isinstance(operation, Place):
-            refusal = rejection_message(placement.order.reason)
+            refusal = rejection_message(record.reason)
             answer.ok, answer.code, answer.detail, answer.reason = False, refusal.code, refusal.detail, refusal.reason
         return _encode(answer)
 
@@ -380,61 +402,6 @@ class ExchangeSession:
     def _message(self, placement: Placement) -> OrderMessage:
         record = placement.order
         return order_message(record, self._service.listing_of(record.symbol), placement.fills)
-
-
-class Leftovers:
-    """The orders that a session has placed, to be canceled when it ends."""
-
-    def __init__(self, service: ExchangeService, account: int, origin: Origin) -> None:
-        self._service = service
-        self._account = account
-        self._origin = origin
-        self._orders: dict[int, OrderRecord] = {}
-        self._sweep_at = SWEEP_AT
-        self._retries = 0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, order: OrderRecord) -> None:
-        """Remember an order while it is open."""
-        if order.status not in OPEN_STATUSES:
-            return
-        self._orders[order.order_id] = order
-        if len(self._orders) >= self._sweep_at:
-            self._orders = {number: each for number, each in self._orders.items() if each.status in OPEN_STATUSES}
-            self._sweep_at = 2 * len(self._orders) + SWEEP_AT
-
-    def cancel(self) -> None:
-        """Cancel those that are open; while the exchange cannot, try again."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        orders, self._orders = self._orders, {}
-        for order in orders.values():
-            if order.status not in OPEN_STATUSES:
-                continue
-            try:
-                self._service.submit_cancel(
-                    self._account, str(order.order_id), self._origin, partial(self._canceled, order)
-                )
-            except Unavailable:
-                self._try_again(order)
-            except FauxchangeError:
-                # It has finished meanwhile.
-                continue
-
-    def _canceled(self, order: OrderRecord, outcome: Outcome) -> None:
-        if isinstance(outcome.failure, Unavailable):
-            self._try_again(order)
-
-    def _try_again(self, order: OrderRecord) -> None:
-        self._orders[order.order_id] = order
-        if self._timer is not None:
-            return
-        if self._retries >= RETRIES:
-            log.error("cancel_on_disconnect_failed", account=self._account, open_orders=len(self._orders))
-            return
-        self._retries += 1
-        self._timer = asyncio.get_running_loop().call_later(RETRY_S, self.cancel)
 
 
 def _reference(operation: Change) -> str:

@@ -25,7 +25,7 @@ from fauxchange.domain.times import parse_time
 from fauxchange.platform.audit import AuditTrail
 from fauxchange.platform.http.problems import problem_responses
 from fauxchange.services.market_data.core.scenario_files import specs_from_mapping
-from fauxchange.services.market_data.service.feed import MarketDataService
+from fauxchange.services.market_data.service.api import MarketDataApi
 from fauxchange.services.market_data.service.scenarios import ScenarioDirector
 
 TAGS = ["market data"]
@@ -52,7 +52,7 @@ IntervalQuery = Annotated[
 ]
 
 
-def market_data_routes(service: MarketDataService) -> list[ControllerRouterHandler]:
+def market_data_routes(service: MarketDataApi) -> list[ControllerRouterHandler]:
     """Return the routes of market data."""
 
     @get("/symbols", tags=TAGS, sync_to_thread=False)
@@ -130,10 +130,10 @@ def market_data_routes(service: MarketDataService) -> list[ControllerRouterHandl
             next_cursor=page.next_cursor,
         )
 
-    @get("/snapshots/{symbol:str}", tags=TAGS, sync_to_thread=False)
-    def snapshot(symbol: SymbolPath) -> SnapshotMessage:
+    @get("/snapshots/{symbol:str}", tags=TAGS)
+    async def snapshot(symbol: SymbolPath) -> SnapshotMessage:
         """Return the present state of one market with the statistics of its last 24 hours."""
-        return render.snapshot_message(service.snapshot(symbol), service.market(symbol).instrument)
+        return render.snapshot_message(await service.current_snapshot(symbol), service.market(symbol).instrument)
 
     return [symbols, prices, price, price_history, candles, snapshot]
 

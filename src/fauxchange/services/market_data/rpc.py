@@ -11,13 +11,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fauxchange.contracts.market_data import render
 from fauxchange.contracts.market_data.v1 import market_data_pb2 as pb
 from fauxchange.data.ports import CandleQuery, PriceFeedQuery
-from fauxchange.domain.errors import RateLimited
+from fauxchange.domain.errors import FauxchangeError, RateLimited
 from fauxchange.domain.intervals import INTERVAL_NAMES, parse_interval
 from fauxchange.domain.times import NS_PER_S
 from fauxchange.platform.rpc.batch_streams import Batch, BatchStreams, Context, Wanted
 from fauxchange.platform.streams.endpoint import Heartbeat, StreamLimits, StreamMetrics
+from fauxchange.services.market_data.service.api import MarketDataApi
 from fauxchange.services.market_data.service.channels import CANDLES, PRICES, SCENARIO
-from fauxchange.services.market_data.service.feed import MarketDataService
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["MarketDataService"].full_name
 DEFAULT_LIMIT = 1_000
@@ -28,7 +28,7 @@ class MarketDataRpc:
 
     def __init__(
         self,
-        service: MarketDataService,
+        service: MarketDataApi,
         *,
         limits: StreamLimits,
         heartbeat: Heartbeat,
@@ -70,6 +70,10 @@ class MarketDataRpc:
     def end_streams(self) -> None:
         """End all streams because the server stops."""
         self._streams.end_all()
+
+    def drop_readers(self, failure: FauxchangeError) -> None:
+        """End all streams there are with a failure, though the server goes on."""
+        self._streams.fail_all(failure)
 
     # Questions
 
@@ -148,7 +152,7 @@ class MarketDataRpc:
 
     async def get_snapshot(self, request: pb.GetSnapshotRequest, context: Context) -> pb.MarketSnapshot:  # noqa: ARG002
         """Answer with the present state of a market."""
-        snapshot = self._service.snapshot(request.symbol)
+        snapshot = await self._service.current_snapshot(request.symbol)
         instrument = self._service.market(request.symbol).instrument
         return render.snapshot_proto(render.snapshot_message(snapshot, instrument), snapshot.ts_ns)
 

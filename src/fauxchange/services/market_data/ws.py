@@ -2,13 +2,13 @@
 
 from fauxchange.platform.streams.endpoint import Heartbeat, StreamLimits, StreamMetrics
 from fauxchange.platform.streams.websocket import StreamEndpoint
-from fauxchange.services.market_data.service.feed import MarketDataService
+from fauxchange.services.market_data.service.api import MarketDataApi
 
 PATH = "/api/v1/market-data/ws"
 
 
 def market_data_endpoint(
-    service: MarketDataService, *, heartbeat: Heartbeat, limits: StreamLimits, metrics: StreamMetrics
+    service: MarketDataApi, *, heartbeat: Heartbeat, limits: StreamLimits, metrics: StreamMetrics
 ) -> StreamEndpoint:
     """Return the endpoint of the channels `prices`, `candles:<interval>` and `scenario`."""
     return StreamEndpoint(

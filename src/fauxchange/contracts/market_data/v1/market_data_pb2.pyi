@@ -288,7 +288,7 @@ class StreamScenariosRequest(_message.Message):
     def __init__(self, from_sequence: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class Scenario(_message.Message):
-    __slots__ = ("scenario_id", "kind", "symbols", "status", "phase", "start_time", "end_time", "magnitude")
+    __slots__ = ("scenario_id", "kind", "symbols", "status", "phase", "start_time", "end_time", "magnitude", "specification")
     SCENARIO_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     SYMBOLS_FIELD_NUMBER: _ClassVar[int]
@@ -297,6 +297,7 @@ class Scenario(_message.Message):
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
+    SPECIFICATION_FIELD_NUMBER: _ClassVar[int]
     scenario_id: str
     kind: str
     symbols: _containers.RepeatedScalarFieldContainer[str]
@@ -305,7 +306,8 @@ class Scenario(_message.Message):
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     magnitude: str
-    def __init__(self, scenario_id: _Optional[str] = ..., kind: _Optional[str] = ..., symbols: _Optional[_Iterable[str]] = ..., status: _Optional[str] = ..., phase: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., magnitude: _Optional[str] = ...) -> None: ...
+    specification: str
+    def __init__(self, scenario_id: _Optional[str] = ..., kind: _Optional[str] = ..., symbols: _Optional[_Iterable[str]] = ..., status: _Optional[str] = ..., phase: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., magnitude: _Optional[str] = ..., specification: _Optional[str] = ...) -> None: ...
 
 class ScenarioUpdate(_message.Message):
     __slots__ = ("epoch", "first_sequence", "sequence", "type", "event", "timestamp", "scenarios")

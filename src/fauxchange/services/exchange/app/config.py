@@ -97,15 +97,20 @@ def read_config(settings: Settings, feeds: Sequence[Instrument] | None = None) -
         demo_funds=_demo_funds(settings, assets),
         pre_trade_checks=settings.pre_trade_checks,
         kept_messages=max(1, settings.resume_buffer),
-        limits=StreamLimits(
-            connections=settings.ws_max_connections,
-            subscriptions=settings.ws_max_subscriptions,
-            message_bytes=settings.ws_max_frame_bytes,
-            queue_bytes=settings.ws_queue_bytes,
-            heartbeat_s=settings.ws_heartbeat_ns / NS_PER_S,
-        ),
+        limits=stream_limits(settings),
         flush_interval_s=settings.grpc_flush_interval_ns / NS_PER_S,
         max_grpc_streams=settings.grpc_max_streams,
+    )
+
+
+def stream_limits(settings: Settings) -> StreamLimits:
+    """Return what one reader of streams may take."""
+    return StreamLimits(
+        connections=settings.ws_max_connections,
+        subscriptions=settings.ws_max_subscriptions,
+        message_bytes=settings.ws_max_frame_bytes,
+        queue_bytes=settings.ws_queue_bytes,
+        heartbeat_s=settings.ws_heartbeat_ns / NS_PER_S,
     )
 
 

@@ -40,6 +40,7 @@ from fauxchange.services.exchange.core.vocabulary import HOUSE_ACCOUNT
 from fauxchange.services.exchange.ports import MarketPrices
 from fauxchange.services.exchange.rest import exchange_audit_routes, exchange_routes
 from fauxchange.services.exchange.rpc import SERVICE_NAME, ExchangeRpc
+from fauxchange.services.exchange.rpc.kernel_link import KernelLinks
 from fauxchange.services.exchange.service.access import AHEAD_MS, Access
 from fauxchange.services.exchange.service.entries import Entry, Note, row_of
 from fauxchange.services.exchange.service.exchange import ExchangeService
@@ -47,7 +48,7 @@ from fauxchange.services.exchange.service.expiry import ExpiryTimer
 from fauxchange.services.exchange.service.genesis import configuration_entries
 from fauxchange.services.exchange.service.limits import RateLimits
 from fauxchange.services.exchange.service.liquidity import HouseLiquidity
-from fauxchange.services.exchange.service.metrics import ExchangeMetrics
+from fauxchange.services.exchange.service.metrics import ExchangeMetrics, KernelLinkMetrics
 from fauxchange.services.exchange.service.placing import count_steps
 from fauxchange.services.exchange.service.pretrade import PreTrade
 from fauxchange.services.exchange.service.projections import Projector
@@ -63,6 +64,8 @@ from fauxchange.services.exchange.ws import exchange_endpoint
 NAME = "exchange"
 DEMO = "demo"
 HOUSE_ORIGIN = Origin("house")
+WAIT_S = 0.5
+"""How often a start that waits for its stores looks for them."""
 
 WallTime = Callable[[], int]
 
@@ -152,6 +155,21 @@ class Exchange:
             limits=config.limits,
             metrics=stream_metrics,
         )
+        self.links: KernelLinks | None = None
+        """The way in for gateways, where there is one."""
+
+    def let_gateways_in(self, *, key: str, version: str, admin_key: str, metrics: MetricsPort) -> None:
+        """Open a way in for gateways that present `key` and have this version; before the start."""
+        self.links = KernelLinks(
+            self.service,
+            access=self.access,
+            limits=self.limits,
+            secrets=self._secrets,
+            key=key,
+            admin_key=admin_key,
+            version=version,
+            metrics=KernelLinkMetrics(metrics),
+        )
 
     @property
     def rest_routes(self) -> list[ControllerRouterHandler]:
@@ -185,8 +203,12 @@ class Exchange:
         return self._data.health()[name]
 
     async def start(self) -> None:
-        """Recover, list what is configured, and begin. Raises: ConfigurationError, DamagedJournal, Unavailable."""
+        """Recover once the stores are there, list what is configured, and begin.
+
+        Raises: ConfigurationError, DamagedJournal, Unavailable
+        """
         await asyncio.to_thread(self._warm_up)
+        await self._stores_are_there()
         recovered = await recover(
             self._venue,
             self._projector,
@@ -233,6 +255,8 @@ class Exchange:
         """Pull the house's quotes, finish what was taken in, store everything."""
         await self.house.stop()
         self.rpc.end_streams()
+        if self.links is not None:
+            self.links.end_all()
         await self._expiry.stop()
         await self._sequencer.close()
         for task in self._tasks:
@@ -243,6 +267,26 @@ class Exchange:
         with suppress(Unavailable):
             await self._projector.flush()
             await self._snapshots.make()
+
+    async def _stores_are_there(self) -> None:
+        """Wait for the journal and the read models: an exchange that does not know what it has acknowledged is none.
+
+        Raises: ConfigurationError, DamagedJournal; Unavailable if waiting is of no use
+        """
+        waiting = False
+        while True:
+            try:
+                await self._data.journal.last_sequence()
+                await self._data.exchange.position()
+            except Unavailable as exc:
+                if not exc.retryable:
+                    raise
+                if not waiting:
+                    waiting = True
+                    log.warning("exchange_waits_for_its_stores", reason=exc.message)
+            else:
+                return
+            await asyncio.sleep(WAIT_S)
 
     def _warm_up(self) -> None:
         """Compile the kernel, or load what was compiled, before anything waits for it.

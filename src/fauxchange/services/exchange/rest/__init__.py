@@ -12,13 +12,13 @@ from fauxchange.services.exchange.rest.callers import Callers
 from fauxchange.services.exchange.rest.markets import market_routes
 from fauxchange.services.exchange.rest.trading import trading_routes
 from fauxchange.services.exchange.service.access import Access
-from fauxchange.services.exchange.service.exchange import ExchangeService
-from fauxchange.services.exchange.service.limits import RateLimits
+from fauxchange.services.exchange.service.api import ExchangeApi
+from fauxchange.services.exchange.service.limits import Allowances
 
 __all__ = ["exchange_audit_routes", "exchange_routes"]
 
 
-def exchange_routes(service: ExchangeService, access: Access, limits: RateLimits) -> list[ControllerRouterHandler]:
+def exchange_routes(service: ExchangeApi, access: Access, limits: Allowances) -> list[ControllerRouterHandler]:
     """Return the exchange's routes."""
     callers = Callers(access, limits)
     return [market_routes(service), trading_routes(service, callers), account_routes(service, callers)]

@@ -61,12 +61,12 @@ from fauxchange.services.exchange.rest.records import (
     ledger_response,
     orders_response,
 )
-from fauxchange.services.exchange.service.exchange import ExchangeService
+from fauxchange.services.exchange.service.api import ExchangeApi
 
 TAGS = ["administration"]
 
 
-def account_routes(service: ExchangeService, callers: Callers) -> ControllerRouterHandler:
+def account_routes(service: ExchangeApi, callers: Callers) -> ControllerRouterHandler:
     """Return the routes that want the admin key."""
     return Router(
         "/",
@@ -78,7 +78,7 @@ def account_routes(service: ExchangeService, callers: Callers) -> ControllerRout
     )
 
 
-def _accounts(service: ExchangeService) -> list[ControllerRouterHandler]:
+def _accounts(service: ExchangeApi) -> list[ControllerRouterHandler]:
     @post("/accounts", dto=strict_body(AccountRequest), responses=problem_responses(409))
     async def create_account(
         request: CallersRequest, data: JSONBody[AccountRequest], idempotency_key: IdempotencyHeader = None
@@ -110,7 +110,7 @@ def _accounts(service: ExchangeService) -> list[ControllerRouterHandler]:
     return [create_account, accounts, account, change_account]
 
 
-def _money(service: ExchangeService) -> list[ControllerRouterHandler]:
+def _money(service: ExchangeApi) -> list[ControllerRouterHandler]:
     @post(
         "/accounts/{account_id:str}/deposits",
         dto=strict_body(TransferRequest),
@@ -144,11 +144,11 @@ def _money(service: ExchangeService) -> list[ControllerRouterHandler]:
     return [deposit, withdraw]
 
 
-def _records(service: ExchangeService) -> list[ControllerRouterHandler]:
-    @get("/accounts/{account_id:str}/balances", sync_to_thread=False)
-    def balances(account_id: AccountPath) -> BalancesResponse:
+def _records(service: ExchangeApi) -> list[ControllerRouterHandler]:
+    @get("/accounts/{account_id:str}/balances")
+    async def balances(account_id: AccountPath) -> BalancesResponse:
         """Return an account's balances that are not zero."""
-        return balances_response(service, service.account(account_id).account)
+        return await balances_response(service, service.account(account_id).account)
 
     @get("/accounts/{account_id:str}/orders")
     async def orders(
@@ -227,7 +227,7 @@ def _records(service: ExchangeService) -> list[ControllerRouterHandler]:
     return [balances, orders, fills, ledger]
 
 
-def _keys(service: ExchangeService) -> list[ControllerRouterHandler]:
+def _keys(service: ExchangeApi) -> list[ControllerRouterHandler]:
     @post("/accounts/{account_id:str}/keys", dto=strict_body(KeyRequest), responses=problem_responses(409))
     async def create_key(request: CallersRequest, account_id: AccountPath, data: JSONBody[KeyRequest]) -> KeyCreated:
         """Create an API key of an account; its secret is told in this answer and never again."""
@@ -255,7 +255,7 @@ def _keys(service: ExchangeService) -> list[ControllerRouterHandler]:
     return [create_key, keys, key, revoke_key]
 
 
-def _markets(service: ExchangeService) -> list[ControllerRouterHandler]:
+def _markets(service: ExchangeApi) -> list[ControllerRouterHandler]:
     @post("/instruments/{symbol:str}/status", status_code=200, dto=strict_body(InstrumentChange), responses=REJECTED)
     async def set_instrument_status(
         request: CallersRequest, symbol: SymbolPath, data: JSONBody[InstrumentChange]

@@ -16,8 +16,8 @@ from fauxchange.platform.http.problems import problem_title, render_exception
 from fauxchange.platform.http.rendered import Rendered
 from fauxchange.platform.tracing import current_request
 from fauxchange.services.exchange.service.access import Access
-from fauxchange.services.exchange.service.exchange import ExchangeService
-from fauxchange.services.exchange.service.limits import RateLimits, RateState
+from fauxchange.services.exchange.service.api import ExchangeApi
+from fauxchange.services.exchange.service.limits import Allowances, RateState
 from fauxchange.services.exchange.service.requests import Caller, Origin
 
 CallersRequest = Request[Caller, Any, Any]
@@ -47,7 +47,7 @@ class Callers:
     what is left of a trader's allowance as its `auth`.
     """
 
-    def __init__(self, access: Access, limits: RateLimits) -> None:
+    def __init__(self, access: Access, limits: Allowances) -> None:
         self._access = access
         self._limits = limits
 
@@ -57,14 +57,18 @@ class Callers:
 
     async def signed(self, request: CallersRequest) -> None:
         """Let a signed request through, unless its account asks too often. Raises: Unauthenticated, RateLimited."""
-        await self.identified(request)
-        self.charge(request, 1)
+        await self._identify(request)
+        await self.charge(request, 1)
 
     async def identified(self, request: CallersRequest) -> None:
         """Let a signed request through whose route charges for it itself. Raises: Unauthenticated.
 
         A HEAD request is signed as the GET that it stands for.
         """
+        await self._identify(request)
+        await self._limits.admit(request.user, 0)
+
+    async def _identify(self, request: CallersRequest) -> None:
         scope = request.scope
         given = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _SIGNING}
         try:
@@ -84,13 +88,12 @@ class Callers:
             nonce=given.get(b"fx-nonce"),
         )
 
-    def charge(self, request: CallersRequest, cost: int) -> None:
+    async def charge(self, request: CallersRequest, cost: int) -> None:
         """Take what a request costs from its account's allowance. Raises: RateLimited."""
-        account = request.user.account
         try:
-            state = self._limits.take(account, cost)
+            state = await self._limits.admit(request.user, cost)
         except RateLimited:
-            request.scope["auth"] = _rate_headers(self._limits.peek(account))
+            request.scope["auth"] = _rate_headers(self._limits.peek(request.user.account))
             raise
         request.scope["auth"] = _rate_headers(state)
 
@@ -100,7 +103,9 @@ class Callers:
         authorization = given.get(b"authorization")
         if authorization is None and b"fx-key" in given:
             raise Forbidden("this route is for administrators: it wants `Authorization: Bearer <admin key>`")
-        request.scope["user"] = self._access.admin(None if authorization is None else authorization.decode("latin-1"))
+        caller = self._access.admin(None if authorization is None else authorization.decode("latin-1"))
+        await self._limits.admit(caller, 0)
+        request.scope["user"] = caller
 
 
 def origin_of(request: CallersRequest) -> Origin:
@@ -120,7 +125,7 @@ def answer(request: CallersRequest, message: object, status: int = 200) -> Rende
     return Rendered(_encode(message), status=status, headers=request.scope["auth"])
 
 
-def refusals(service: ExchangeService) -> ExceptionHandlersMap:
+def refusals(service: ExchangeApi) -> ExceptionHandlersMap:
     """Return what routes pass as `exception_handlers=`: orders in refusals are rendered, allowances are told."""
 
     def refuse(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:

@@ -20,13 +20,13 @@ from fauxchange.services.exchange.rest.parameters import (
     oldest_first,
     time_ns,
 )
-from fauxchange.services.exchange.service.exchange import ExchangeService
+from fauxchange.services.exchange.service.api import ExchangeApi
 
 TAGS = ["exchange"]
 BASIC_TIER = 0
 
 
-def market_routes(service: ExchangeService) -> ControllerRouterHandler:
+def market_routes(service: ExchangeApi) -> ControllerRouterHandler:
     """Return the routes that want no credentials."""
 
     def rendered(listing: Listing) -> InstrumentMessage:

@@ -8,32 +8,32 @@ from fauxchange.contracts.exchange.messages import (
     OrdersResponse,
 )
 from fauxchange.data.ports import FillQuery, LedgerQuery, OrderQuery
-from fauxchange.services.exchange.service.exchange import ExchangeService
+from fauxchange.services.exchange.service.api import ExchangeApi
 
 
-def balances_response(service: ExchangeService, account: int) -> BalancesResponse:
+async def balances_response(service: ExchangeApi, account: int) -> BalancesResponse:
     """Return an account's balances."""
     return BalancesResponse(
         account_id=str(account),
         balances=[
-            render.balance_message(balance, service.asset(balance.asset)) for balance in service.balances(account)
+            render.balance_message(balance, service.asset(balance.asset))
+            for balance in await service.current_balances(account)
         ],
     )
 
 
-async def orders_response(service: ExchangeService, query: OrderQuery) -> OrdersResponse:
+async def orders_response(service: ExchangeApi, query: OrderQuery) -> OrdersResponse:
     """Return a page of orders."""
-    page = await service.orders(query)
+    page = await service.placements(query)
     return OrdersResponse(
         orders=[
-            render.order_message(record, service.listing_of(record.symbol), service.fills_in_memory(record.order_id))
-            for record in page.items
+            render.order_message(each.order, service.listing_of(each.order.symbol), each.fills) for each in page.items
         ],
         next_cursor=page.next_cursor,
     )
 
 
-async def fills_response(service: ExchangeService, query: FillQuery) -> FillsResponse:
+async def fills_response(service: ExchangeApi, query: FillQuery) -> FillsResponse:
     """Return a page of fills."""
     page = await service.fills(query)
     return FillsResponse(
@@ -42,7 +42,7 @@ async def fills_response(service: ExchangeService, query: FillQuery) -> FillsRes
     )
 
 
-async def ledger_response(service: ExchangeService, query: LedgerQuery) -> LedgerResponse:
+async def ledger_response(service: ExchangeApi, query: LedgerQuery) -> LedgerResponse:
     """Return a page of ledger entries."""
     page = await service.ledger(query)
     return LedgerResponse(

@@ -64,7 +64,7 @@ from fauxchange.services.exchange.rest.records import (
     ledger_response,
     orders_response,
 )
-from fauxchange.services.exchange.service.exchange import ExchangeService
+from fauxchange.services.exchange.service.api import ExchangeApi
 from fauxchange.services.exchange.service.requests import Outcome, Placement
 
 TAGS = ["trading"]
@@ -76,7 +76,7 @@ _PLACED_BEFORE = {
 }
 
 
-def trading_routes(service: ExchangeService, callers: Callers) -> ControllerRouterHandler:
+def trading_routes(service: ExchangeApi, callers: Callers) -> ControllerRouterHandler:
     """Return the routes that want to be signed."""
     orders = _Orders(service)
     return Router(
@@ -97,7 +97,7 @@ def trading_routes(service: ExchangeService, callers: Callers) -> ControllerRout
 class _Orders:
     """Render orders for the one who placed them."""
 
-    def __init__(self, service: ExchangeService) -> None:
+    def __init__(self, service: ExchangeApi) -> None:
         self._service = service
 
     def message(self, placement: Placement) -> OrderMessage:
@@ -107,11 +107,12 @@ class _Orders:
 
     def placed(self, request: CallersRequest, placement: Placement) -> Rendered[OrderMessage]:
         """Return the answer to a placed order: 201, 200 if it is an earlier one, 422 if nothing came of it."""
-        message = self.message(placement)
+        record = placement.order
         if not placement.refused:
-            return answer(request, message, 200 if placement.repeated else 201)
-        code, detail = refusal(placement.order.reason)
-        rejected = Rejected(detail, code=code, reason=placement.order.reason, order=message)
+            body = render.order_json(record, self._service.listing_of(record.symbol), placement.fills)
+            return Rendered(body, status=200 if placement.repeated else 201, headers=request.scope["auth"])
+        code, detail = refusal(record.reason)
+        rejected = Rejected(detail, code=code, reason=record.reason, order=self.message(placement))
         status, _, body = problem(rejected, instance=request.scope["raw_path"].decode("ascii", "replace"))
         return Rendered(body, status=status, headers=request.scope["auth"], media_type=PROBLEM_JSON.encode())
 
@@ -129,7 +130,7 @@ class _Orders:
         )
 
 
-def _placing(service: ExchangeService, callers: Callers, orders: _Orders) -> list[ControllerRouterHandler]:
+def _placing(service: ExchangeApi, callers: Callers, orders: _Orders) -> list[ControllerRouterHandler]:
     @post(
         "/orders",
         dto=strict_body(OrderRequest),
@@ -151,7 +152,7 @@ def _placing(service: ExchangeService, callers: Callers, orders: _Orders) -> lis
     )
     async def place_orders(request: CallersRequest, data: JSONBody[BatchRequest]) -> Rendered[BatchResponse]:
         """Place several orders, in this order, each accepted or refused by itself; each counts as a request."""
-        callers.charge(request, len(data.orders))
+        await callers.charge(request, len(data.orders))
         outcomes = await service.place_orders(request.user.account, data.orders, origin_of(request))
         return answer(request, BatchResponse([orders.result(outcome) for outcome in outcomes]))
 
@@ -170,7 +171,7 @@ def _placing(service: ExchangeService, callers: Callers, orders: _Orders) -> lis
     return [place_order, place_orders, replace_order]
 
 
-def _changing(service: ExchangeService, orders: _Orders) -> list[ControllerRouterHandler]:
+def _changing(service: ExchangeApi, orders: _Orders) -> list[ControllerRouterHandler]:
     @get("/orders/{order_id:str}", responses=problem_responses(429))
     async def order(request: CallersRequest, order_id: OrderPath) -> Rendered[OrderMessage]:
         """Return an order as it stands."""
@@ -199,7 +200,7 @@ def _changing(service: ExchangeService, orders: _Orders) -> list[ControllerRoute
     return [order, amend_order, cancel_order, cancel_all]
 
 
-def _lists(service: ExchangeService) -> list[ControllerRouterHandler]:
+def _lists(service: ExchangeApi) -> list[ControllerRouterHandler]:
     @get("/orders", responses=problem_responses(404, 429))
     async def list_orders(
         request: CallersRequest,
@@ -253,16 +254,16 @@ def _lists(service: ExchangeService) -> list[ControllerRouterHandler]:
     return [list_orders, fills]
 
 
-def _account(service: ExchangeService) -> list[ControllerRouterHandler]:
+def _account(service: ExchangeApi) -> list[ControllerRouterHandler]:
     @get("/account", responses=problem_responses(429), sync_to_thread=False)
     def account(request: CallersRequest) -> Rendered[AccountMessage]:
         """Return the caller's account."""
         return answer(request, render.account_message(service.account(str(request.user.account))))
 
-    @get("/account/balances", responses=problem_responses(429), sync_to_thread=False)
-    def balances(request: CallersRequest) -> Rendered[BalancesResponse]:
+    @get("/account/balances", responses=problem_responses(429))
+    async def balances(request: CallersRequest) -> Rendered[BalancesResponse]:
         """Return the account's balances that are not zero."""
-        return answer(request, balances_response(service, request.user.account))
+        return answer(request, await balances_response(service, request.user.account))
 
     @get("/account/ledger", responses=problem_responses(404, 429))
     async def ledger(

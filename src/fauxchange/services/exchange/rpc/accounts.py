@@ -8,13 +8,13 @@ from fauxchange.services.exchange.rpc.callers import Asker
 from fauxchange.services.exchange.rpc.markets import instrument
 from fauxchange.services.exchange.rpc.parsing import DEFAULT_LIMIT, account_status, checked, instrument_status
 from fauxchange.services.exchange.rpc.rendering import Rendering, api_key
-from fauxchange.services.exchange.service.exchange import ExchangeService
+from fauxchange.services.exchange.service.api import ExchangeApi
 
 
 class AccountCalls:
     """The methods of an administrator."""
 
-    def __init__(self, service: ExchangeService) -> None:
+    def __init__(self, service: ExchangeApi) -> None:
         self._service = service
         self._rendering = Rendering(service)
 
@@ -51,7 +51,7 @@ class AccountCalls:
 
     async def get_account_balances(self, request: pb.GetAccountBalancesRequest, asker: Asker) -> pb.Balances:  # noqa: ARG002
         """Return the balances of an account."""
-        return self._rendering.balances(self._service.account(request.account_id).account)
+        return await self._rendering.balances(self._service.account(request.account_id).account)
 
     async def deposit(self, request: pb.TransferRequest, asker: Asker) -> pb.Transfer:
         """Pay an amount in."""

@@ -10,7 +10,7 @@ import grpc.aio
 from fauxchange.domain.errors import Forbidden, Unauthenticated
 from fauxchange.platform.tracing import current_request
 from fauxchange.services.exchange.service.access import Access
-from fauxchange.services.exchange.service.limits import RateLimits, RateState
+from fauxchange.services.exchange.service.limits import Allowances, RateState
 from fauxchange.services.exchange.service.requests import Caller, Origin
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -35,11 +35,11 @@ class Asker:
 class Callers:
     """Authenticate calls: `signed` those of traders, `admin` those of administrators."""
 
-    def __init__(self, access: Access, limits: RateLimits) -> None:
+    def __init__(self, access: Access, limits: Allowances) -> None:
         self._access = access
         self.limits = limits
 
-    def signed(self, context: Context, method: str, cost: int = 1) -> Asker:
+    async def signed(self, context: Context, method: str, cost: int = 1) -> Asker:
         """Return who signed the call, unless its account asks too often.
 
         Raises: Unauthenticated, RateLimited
@@ -59,7 +59,7 @@ class Callers:
             window=given.get("fx-window"),
             nonce=given.get("fx-nonce"),
         )
-        state = self.limits.take(caller.account, cost)
+        state = await self.limits.admit(caller, cost)
         context.set_trailing_metadata((*context.trailing_metadata(), *_rate_metadata(state)))
         return _asker(context, caller, key)
 
@@ -69,13 +69,15 @@ class Callers:
             return None
         return Unauthenticated("the API key has been revoked", code="key_revoked")
 
-    def admin(self, context: Context) -> Asker:
+    async def admin(self, context: Context) -> Asker:
         """Return which administrator calls. Raises: Unauthenticated, Forbidden."""
         given = _metadata(context)
         authorization = given.get("authorization")
         if authorization is None and "fx-key" in given:
             raise Forbidden("this method is for administrators: it wants `authorization: Bearer <admin key>`")
-        return _asker(context, self._access.admin(authorization))
+        caller = self._access.admin(authorization)
+        await self.limits.admit(caller, 0)
+        return _asker(context, caller)
 
 
 def source_of(peer: str) -> str:

@@ -9,7 +9,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from fauxchange.contracts.exchange.v1 import exchange_pb2 as pb
-from fauxchange.domain.errors import RateLimited, Rejected
+from fauxchange.domain.errors import FauxchangeError, RateLimited, Rejected
 from fauxchange.domain.orders import OrderRecord
 from fauxchange.platform.errors import edge_status, trailing_metadata
 from fauxchange.platform.rpc.batch_streams import TRANSPORT, Batch, BatchStreams, Resolve, Wanted
@@ -21,9 +21,9 @@ from fauxchange.services.exchange.rpc.markets import MarketCalls
 from fauxchange.services.exchange.rpc.sessions import OrderSession
 from fauxchange.services.exchange.rpc.trading import TradingCalls
 from fauxchange.services.exchange.service.access import Access
+from fauxchange.services.exchange.service.api import ExchangeApi
 from fauxchange.services.exchange.service.channels import BALANCES, BOOK, ORDERS, TRADES
-from fauxchange.services.exchange.service.exchange import ExchangeService
-from fauxchange.services.exchange.service.limits import RateLimits
+from fauxchange.services.exchange.service.limits import Allowances
 from fauxchange.services.exchange.service.requests import Caller
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExchangeService"].full_name
@@ -41,10 +41,10 @@ class ExchangeRpc:
 
     def __init__(
         self,
-        service: ExchangeService,
+        service: ExchangeApi,
         *,
         access: Access,
-        rates: RateLimits,
+        rates: Allowances,
         limits: StreamLimits,
         heartbeat: Heartbeat,
         metrics: StreamMetrics,
@@ -76,6 +76,12 @@ class ExchangeRpc:
         """End all streams because the server stops; sessions end with the server itself."""
         self._is_stopping = True
         self._streams.end_all()
+
+    def drop_readers(self, failure: FauxchangeError) -> None:
+        """End all streams and sessions there are with a failure, though the server goes on."""
+        self._streams.fail_all(failure)
+        for session in tuple(self._sessions):
+            session.fail(failure)
 
     # Calls
 
@@ -126,11 +132,11 @@ class ExchangeRpc:
         return {name: _unary(partial(self._admin, method), request) for name, (method, request) in methods.items()}
 
     async def _signed(self, method: str, behaviour: Behaviour, request: Any, context: Context) -> Any:
-        asker = self._callers.signed(context, method, cost=max(1, len(getattr(request, "orders", ()))))
+        asker = await self._callers.signed(context, method, cost=max(1, len(getattr(request, "orders", ()))))
         return await _answered(behaviour, request, asker, context)
 
     async def _admin(self, behaviour: Behaviour, request: Any, context: Context) -> Any:
-        return await _answered(behaviour, request, self._callers.admin(context), context)
+        return await _answered(behaviour, request, await self._callers.admin(context), context)
 
     # Streams
 
@@ -166,22 +172,27 @@ class ExchangeRpc:
     async def _private_stream(
         self, method: str, channel: str, batch_type: Callable[[], Batch], request: Any, context: Context
     ) -> None:
-        asker = self._callers.signed(context, method)
+        asker = await self._callers.signed(context, method)
         self._check_room()
-        await self._streams.serve(
-            context,
-            self._resolver(channel, asker.caller),
-            [Wanted.of(request)],
-            batch_type,
-            refuse=partial(self._callers.refuse_revoked, asker),
-        )
+        unwatch = await self._service.watch(asker.account)
+        try:
+            await self._streams.serve(
+                context,
+                self._resolver(channel, asker.caller),
+                [Wanted.of(request)],
+                batch_type,
+                refuse=partial(self._callers.refuse_revoked, asker),
+            )
+        finally:
+            unwatch()
 
     def _resolver(self, channel: str, caller: Caller | None) -> Resolve:
         return lambda symbol: self._service.resolve_topics(channel, symbol, caller)
 
     async def _order_stream(self, requests: Any, context: Context) -> None:  # noqa: ARG002 - the context reads too
-        asker = self._callers.signed(context, _full_name("OrderStream"))
+        asker = await self._callers.signed(context, _full_name("OrderStream"))
         self._check_room()
+        unwatch = await self._service.watch(asker.account)
         session = OrderSession(
             self._service,
             self._callers,
@@ -198,6 +209,7 @@ class ExchangeRpc:
         finally:
             del self._sessions[session]
             self._heartbeat.leave(session)
+            unwatch()
             if session.slow:
                 self._metrics.slow_consumers.inc(1, TRANSPORT)
 

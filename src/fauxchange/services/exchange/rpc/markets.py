@@ -6,7 +6,8 @@ from fauxchange.data.ports import FillQuery
 from fauxchange.domain.errors import InvalidRequest
 from fauxchange.domain.listings import Listing
 from fauxchange.services.exchange.rpc.parsing import page_of
-from fauxchange.services.exchange.service.exchange import MAX_DEPTH, ExchangeService
+from fauxchange.services.exchange.service.api import ExchangeApi
+from fauxchange.services.exchange.service.exchange import MAX_DEPTH
 
 DEFAULT_DEPTH = 20
 BASIC_TIER = 0
@@ -15,7 +16,7 @@ BASIC_TIER = 0
 class MarketCalls:
     """The methods that want no credentials."""
 
-    def __init__(self, service: ExchangeService) -> None:
+    def __init__(self, service: ExchangeApi) -> None:
         self._service = service
 
     async def list_instruments(self, request: pb.ListInstrumentsRequest) -> pb.ListInstrumentsResponse:  # noqa: ARG002
@@ -41,7 +42,7 @@ class MarketCalls:
         )
 
 
-def instrument(service: ExchangeService, listing: Listing) -> pb.Instrument:
+def instrument(service: ExchangeApi, listing: Listing) -> pb.Instrument:
     """Return an instrument with the fees of the basic tier."""
     maker, taker = service.fees(listing, BASIC_TIER)
     return proto.instrument(render.instrument_message(listing, maker, taker))

@@ -4,14 +4,14 @@ from fauxchange.contracts.exchange import proto, render
 from fauxchange.contracts.exchange.v1 import exchange_pb2 as pb
 from fauxchange.domain.errors import FauxchangeError, Rejected
 from fauxchange.domain.orders import FillRecord, KeyRecord, OrderRecord
-from fauxchange.services.exchange.service.exchange import ExchangeService
+from fauxchange.services.exchange.service.api import ExchangeApi
 from fauxchange.services.exchange.service.requests import Outcome, Placement, Transfer
 
 
 class Rendering:
     """What a record needs to become a message: its instrument, its asset, its fills."""
 
-    def __init__(self, service: ExchangeService) -> None:
+    def __init__(self, service: ExchangeApi) -> None:
         self._service = service
 
     def order(self, placement: Placement) -> pb.Order:
@@ -42,13 +42,13 @@ class Rendering:
             order = self.listed_order(failure.order)
         return order, None if failure is None else self.refusal(failure), False
 
-    def balances(self, account: int) -> pb.Balances:
+    async def balances(self, account: int) -> pb.Balances:
         """Return an account's balances."""
         return pb.Balances(
             account_id=str(account),
             balances=[
                 proto.balance(render.balance_message(balance, self._service.asset(balance.asset)))
-                for balance in self._service.balances(account)
+                for balance in await self._service.current_balances(account)
             ],
         )
 

@@ -7,6 +7,7 @@ read, so that a caller who does not read is not read either.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -23,8 +24,9 @@ from fauxchange.platform.streams.topics import StreamMessage
 from fauxchange.services.exchange.rpc.callers import Asker, Callers, Context
 from fauxchange.services.exchange.rpc.parsing import amend_request, order_ref, order_request
 from fauxchange.services.exchange.rpc.rendering import Rendering
+from fauxchange.services.exchange.service.api import ExchangeApi
 from fauxchange.services.exchange.service.channels import ORDERS, Report
-from fauxchange.services.exchange.service.exchange import ExchangeService
+from fauxchange.services.exchange.service.leftovers import LeavesNothing
 from fauxchange.services.exchange.service.requests import Outcome
 from fauxchange.services.exchange.service.trading import CLIENT_PREFIX
 
@@ -43,9 +45,7 @@ class DisconnectCancels:
     Units: retry_s in seconds of wall time
     """
 
-    def __init__(
-        self, service: ExchangeService, asker: Asker, *, is_stopping: Callable[[], bool], retry_s: float
-    ) -> None:
+    def __init__(self, service: ExchangeApi, asker: Asker, *, is_stopping: Callable[[], bool], retry_s: float) -> None:
         self._service = service
         self._asker = asker
         self._is_stopping = is_stopping
@@ -110,7 +110,7 @@ class OrderSession:
 
     def __init__(
         self,
-        service: ExchangeService,
+        service: ExchangeApi,
         callers: Callers,
         context: Context,
         asker: Asker,
@@ -128,6 +128,7 @@ class OrderSession:
         self._cancel_retry_s = cancel_retry_s
         self._is_stopping = is_stopping
         self._cancels: DisconnectCancels | None = None
+        self._at_kernel: LeavesNothing | None = None
         self._tells_reports = True
         self._placing: set[str] = set()
         # What waits to be written, who waits for it, and who waits until it is.
@@ -164,6 +165,8 @@ class OrderSession:
             self._service.hub.leave(self)
             if self._cancels is not None:
                 self._cancels.end()
+            if self._at_kernel is not None:
+                self._at_kernel.cancel()
 
     # What is told
 
@@ -208,15 +211,22 @@ class OrderSession:
         )
         self._tells_reports = not options.answers_only
         if options.cancel_on_disconnect:
-            self._cancels = DisconnectCancels(
-                self._service, self._asker, is_stopping=self._is_stopping, retry_s=self._cancel_retry_s
-            )
+            self._leave_nothing()
         missed: list[StreamMessage] = []
         if options.HasField("from_sequence"):
             missed, _ = begin_stream([topic], Wanted.of(options), response)
         if self._tells_reports or self._cancels is not None:
             self._service.hub.subscribe(self, topic)
         return response.SerializeToString() + b"".join([message.proto() for message in missed])
+
+    def _leave_nothing(self) -> None:
+        session = self._at_kernel = self._service.kernel_session(self._asker.account, self._asker.origin)
+        if session is not None:
+            self._asker = replace(self._asker, origin=session.origin)
+        else:
+            self._cancels = DisconnectCancels(
+                self._service, self._asker, is_stopping=self._is_stopping, retry_s=self._cancel_retry_s
+            )
 
     # Commands
 

@@ -17,14 +17,14 @@ from fauxchange.services.exchange.rpc.parsing import (
     page_of,
 )
 from fauxchange.services.exchange.rpc.rendering import Rendering
-from fauxchange.services.exchange.service.exchange import ExchangeService
+from fauxchange.services.exchange.service.api import ExchangeApi
 from fauxchange.services.exchange.service.requests import Outcome, Placement
 
 
 class TradingCalls:
     """The methods of a trader."""
 
-    def __init__(self, service: ExchangeService) -> None:
+    def __init__(self, service: ExchangeApi) -> None:
         self._service = service
         self._rendering = Rendering(service)
 
@@ -77,7 +77,7 @@ class TradingCalls:
 
     async def list_orders(self, request: pb.ListOrdersRequest, asker: Asker) -> pb.ListOrdersResponse:
         """Return a page of orders."""
-        page = await self._service.orders(
+        page = await self._service.placements(
             OrderQuery(
                 account=asker.account,
                 symbol=self._symbol(request.symbol),
@@ -87,7 +87,7 @@ class TradingCalls:
             )
         )
         return pb.ListOrdersResponse(
-            orders=[self._rendering.listed_order(record) for record in page.items],
+            orders=[self._rendering.order(each) for each in page.items],
             next_cursor=page.next_cursor or "",
         )
 
@@ -107,7 +107,7 @@ class TradingCalls:
 
     async def get_balances(self, request: pb.GetBalancesRequest, asker: Asker) -> pb.Balances:  # noqa: ARG002
         """Return the caller's balances."""
-        return self._rendering.balances(asker.account)
+        return await self._rendering.balances(asker.account)
 
     async def list_ledger(self, request: pb.ListLedgerRequest, asker: Asker) -> pb.ListLedgerResponse:
         """Return a page of ledger entries."""

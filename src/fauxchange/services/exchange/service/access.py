@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
-from fauxchange.domain.errors import Forbidden, InvalidRequest, Unauthenticated
+from fauxchange.domain.errors import InvalidRequest, Unauthenticated
 from fauxchange.domain.orders import KeyRecord
 from fauxchange.domain.times import NS_PER_MS
-from fauxchange.platform.credentials import API_KEY_PREFIX, SecretBox
+from fauxchange.platform.administration import AdminKey
+from fauxchange.platform.credentials import SecretBox
 from fauxchange.services.exchange.service.requests import Caller, Role
 
 DEFAULT_WINDOW_MS: Final = 5_000
@@ -136,10 +137,10 @@ class Access:
         self._keys = keys
         self._box = box
         self._wall_ns = wall_ns
-        self._admin_digest = sha256(admin_key.encode()).digest()
+        self._admin_key = AdminKey(admin_key)
         self._known: dict[str, _Known] = {}
         # Signed for, when the key is not known, so that the answer takes as long as for one that is.
-        self._nobody = Signer(self._admin_digest)
+        self._nobody = Signer(self._admin_key.digest)
         self.remembered = Remembered(floor_ms=-(-not_before_ns // NS_PER_MS), capacity=max_remembered)
 
     def refuse_before(self, ts_ns: int) -> None:
@@ -194,12 +195,27 @@ class Access:
             )
         if record.revoked_ns:
             raise Unauthenticated("the API key has been revoked", code="key_revoked")
-        if not self.remembered.add(stamp_ms, expected, now_ms):
+        self._remember(stamp_ms, expected, now_ms)
+        return known.caller
+
+    def accept(self, key: str, stamp_ms: int, signature: str) -> Caller:
+        """Accept once what a gateway has found rightly signed. Raises: Unauthenticated."""
+        record = self._keys.find(key)
+        if record is None:
+            raise Unauthenticated("the API key is not known here", code="invalid_signature")
+        if record.revoked_ns:
+            raise Unauthenticated("the API key has been revoked", code="key_revoked")
+        now_ms = self._wall_ns() // NS_PER_MS
+        self._check_time(str(stamp_ms), str(MAX_WINDOW_MS), now_ms)
+        self._remember(stamp_ms, signature, now_ms)
+        return Caller(Role.TRADER, record.account, f"key:{key}")
+
+    def _remember(self, stamp_ms: int, signature: str, now_ms: int) -> None:
+        if not self.remembered.add(stamp_ms, signature, now_ms):
             raise Unauthenticated(
                 "this very request has been made before; sign it anew, with a nonce if it is of the same millisecond",
                 code="replayed_request",
             )
-        return known.caller
 
     def stands(self, api_key: str) -> bool:
         """Say whether an API key is still one that may be used."""
@@ -211,17 +227,8 @@ class Access:
 
         Raises: Unauthenticated; Forbidden if it is a trader's API key
         """
-        kind, _, credentials = (authorization or "").partition(" ")
-        if kind.lower() != "bearer":
-            raise Unauthenticated("this wants `Authorization: Bearer <admin key>`", code="admin_key_required")
-        given = credentials.strip()
-        # Digests have one length, so that the time the comparison takes says nothing about the key.
-        if hmac.compare_digest(sha256(given.encode("utf-8", "replace")).digest(), self._admin_digest):
-            return ADMIN
-        # By its looks alone: whether there is such a key is nobody's business.
-        if given.startswith(API_KEY_PREFIX):
-            raise Forbidden("this is for administrators; an API key does not open it")
-        raise Unauthenticated("this is not the admin key", code="wrong_admin_key")
+        self._admin_key.check(authorization)
+        return ADMIN
 
     def _check_time(self, timestamp: str, window: str | None, now_ms: int) -> int:
         if len(timestamp) != _TIMESTAMP_DIGITS or not (timestamp.isascii() and timestamp.isdigit()):

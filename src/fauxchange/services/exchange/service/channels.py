@@ -20,11 +20,13 @@ from fauxchange.contracts.exchange.messages import (
     StreamFrame,
     TradeMessage,
 )
+from fauxchange.domain.errors import InvalidRequest, Unauthenticated
 from fauxchange.domain.listings import Asset, Listing
 from fauxchange.domain.orders import FillRecord, OrderRecord, TradeRecord
 from fauxchange.domain.times import format_time
 from fauxchange.platform.streams.topics import ANY_SYMBOL, EventTopic, MessageType, StreamMessage, Topic
-from fauxchange.services.exchange.service.requests import Balance
+from fauxchange.services.exchange.service.registry import Registry
+from fauxchange.services.exchange.service.requests import Balance, Caller
 
 BOOK = "book"
 TRADES = "trades"
@@ -258,6 +260,37 @@ class PrivateTopics:
     def changed(self, balances: list[Balance]) -> StreamMessage:
         """Tell the balances that changed."""
         return _kept(self.balances, "delta", balances)
+
+
+def resolve_topics(
+    channel: str,
+    symbol: str | None,
+    caller: Caller | None,
+    *,
+    registry: Registry,
+    books: Sequence[BookTopic],
+    trades: Sequence[TradeTopic],
+    private: Callable[[int], PrivateTopics],
+) -> list[Topic]:
+    """Return the topics of a channel. Raises: InvalidRequest, NotFound, Unauthenticated."""
+    every = symbol is None or symbol == ANY_SYMBOL
+    if channel in {BOOK, TRADES}:
+        topics: Sequence[Topic] = books if channel == BOOK else trades
+        if every or symbol is None:
+            return list(topics)
+        return [topics[registry.listing(symbol).number]]
+    if channel in PRIVATE:
+        if caller is None or caller.account < 0:
+            raise Unauthenticated(f"the channel {channel} wants an authenticated session")
+        if not every:
+            raise InvalidRequest(f"the channel {channel} has no symbol", code="invalid_symbol", field="symbol")
+        mine = private(caller.account)
+        return [mine.orders if channel == ORDERS else mine.balances]
+    raise InvalidRequest(
+        f"there is no channel {channel!r}; there are {BOOK}, {TRADES}, {ORDERS} and {BALANCES}",
+        code="unknown_channel",
+        field="channel",
+    )
 
 
 def _kept(topic: Topic, kind: Literal["event", "delta"], data: object) -> StreamMessage:

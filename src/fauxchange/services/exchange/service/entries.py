@@ -46,24 +46,21 @@ class Note(msgspec.Struct, array_like=True, gc=False, omit_defaults=True):
     content: dict[str, Any] | None = None
 
 
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """One command with its note; `done` is called once, on the event loop, when `events` or `failure` is known.
 
     `events` are rows of the kernel's events as lists, by `EVENT_COLUMNS`; `result` is for whoever handles the entry.
     """
 
-    __slots__ = ("done", "events", "failure", "note", "packed", "result", "row", "sequence", "ts_ns")
-
-    def __init__(self, row: list[int], note: Note, done: "Callable[[Entry], None] | None" = None) -> None:
-        self.row = row
-        self.note = note
-        self.done = done
-        self.packed = b""
-        self.sequence = 0
-        self.ts_ns = 0
-        self.events: Sequence[list[int]] = ()
-        self.failure: FauxchangeError | None = None
-        self.result: Any = None
+    row: list[int]
+    note: Note
+    done: "Callable[[Entry], None] | None" = None
+    packed: bytes = b""
+    sequence: int = 0
+    ts_ns: int = 0
+    events: Sequence[list[int]] = ()
+    failure: FauxchangeError | None = None
+    result: Any = None
 
     @property
     def kind(self) -> int:

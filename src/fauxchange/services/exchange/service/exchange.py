@@ -1,18 +1,18 @@
 """The exchange's use cases as one: trading, administration, and the questions of both."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from fauxchange.contracts.exchange.messages import BookMessage
 from fauxchange.data.ports import AccountQuery, FillQuery, LedgerQuery, OrderQuery, Page
-from fauxchange.domain.errors import InvalidRequest, Unauthenticated
+from fauxchange.domain.errors import InvalidRequest
 from fauxchange.domain.listings import Asset, Listing
 from fauxchange.domain.orders import AccountRecord, FillRecord, LedgerEntry, OrderRecord
 from fauxchange.domain.times import format_time
 from fauxchange.platform.streams.hub import Hub
-from fauxchange.platform.streams.topics import ANY_SYMBOL, Topic
+from fauxchange.platform.streams.topics import Topic
 from fauxchange.services.exchange.core.layout import (
     H_EVENT_SEQUENCE,
     H_LAST_ORDER_ID,
@@ -20,8 +20,9 @@ from fauxchange.services.exchange.core.layout import (
     H_OPEN_ORDERS,
 )
 from fauxchange.services.exchange.service.administration import Administration
-from fauxchange.services.exchange.service.channels import BALANCES, BOOK, ORDERS, PRIVATE, TRADES
-from fauxchange.services.exchange.service.requests import Balance, Caller
+from fauxchange.services.exchange.service.channels import BookTopic, resolve_topics
+from fauxchange.services.exchange.service.leftovers import LeavesNothing
+from fauxchange.services.exchange.service.requests import Balance, Caller, Origin, Placement
 from fauxchange.services.exchange.service.trading import Trading
 from fauxchange.services.exchange.service.trail import TrailRecord, read_block
 
@@ -78,16 +79,7 @@ class ExchangeService(Trading, Administration):
 
     def book(self, symbol: str, depth: int) -> BookMessage:
         """Return the visible book to a depth. Raises: InvalidRequest, NotFound."""
-        topic = self.venue.books[self.registry.listing(symbol).number]
-        book = topic.book
-        return BookMessage(
-            symbol=book.listing.symbol,
-            bids=book.texts(book.best(0, depth)),
-            asks=book.texts(book.best(1, depth)),
-            sequence=topic.sequence,
-            timestamp=format_time(book.ts_ns),
-            checksum=book.checksum(),
-        )
+        return book_message(self.venue.books[self.registry.listing(symbol).number], depth)
 
     # Records
 
@@ -118,32 +110,41 @@ class ExchangeService(Trading, Administration):
         await self.projector.flush()
         return await self.read_models.accounts(query)
 
+    async def placements(self, query: OrderQuery) -> Page[Placement]:
+        """Return a page of orders, each with the fills that are in memory. Raises: InvalidRequest, Unavailable."""
+        page = await self.orders(query)
+        fills = self.fills_in_memory
+        return Page([Placement(record, fills(record.order_id)) for record in page.items], page.next_cursor)
+
     def balances(self, account: int) -> list[Balance]:
         """Return an account's balances that are not zero."""
         return self.venue.balances_of(account)
+
+    async def current_balances(self, account: int) -> list[Balance]:
+        """Return an account's balances that are not zero."""
+        return self.balances(account)
 
     # Streams
 
     def resolve_topics(self, channel: str, symbol: str | None, caller: Caller | None) -> list[Topic]:
         """Return the topics of a channel. Raises: InvalidRequest, NotFound, Unauthenticated."""
-        every = symbol is None or symbol == ANY_SYMBOL
-        if channel in {BOOK, TRADES}:
-            topics = self.venue.books if channel == BOOK else self.venue.trades
-            if every or symbol is None:
-                return list(topics)
-            return [topics[self.registry.listing(symbol).number]]
-        if channel in PRIVATE:
-            if caller is None or caller.account < 0:
-                raise Unauthenticated(f"the channel {channel} wants an authenticated session")
-            if not every:
-                raise InvalidRequest(f"the channel {channel} has no symbol", code="invalid_symbol", field="symbol")
-            private = self.venue.private_topics(caller.account)
-            return [private.orders if channel == ORDERS else private.balances]
-        raise InvalidRequest(
-            f"there is no channel {channel!r}; there are {BOOK}, {TRADES}, {ORDERS} and {BALANCES}",
-            code="unknown_channel",
-            field="channel",
+        return resolve_topics(
+            channel,
+            symbol,
+            caller,
+            registry=self.registry,
+            books=self.venue.books,
+            trades=self.venue.trades,
+            private=self.venue.private_topics,
         )
+
+    async def watch(self, account: int) -> Callable[[], None]:  # noqa: ARG002 - as `ExchangeApi` has it
+        """Return what does nothing: private channels are here."""
+        return lambda: None
+
+    def kernel_session(self, account: int, origin: Origin) -> LeavesNothing | None:  # noqa: ARG002 - as `ExchangeApi`
+        """Leave it to the session to cancel what it has placed: this is the kernel process."""
+        return None
 
     # Audit
 
@@ -199,6 +200,19 @@ class ExchangeService(Trading, Administration):
             "ledger": {asset: {name: str(value) for name, value in total.items()} for asset, total in sums.items()},
             "state_hash": self.venue.engine.state_hash(),
         }
+
+
+def book_message(topic: BookTopic, depth: int) -> BookMessage:
+    """Return a visible book to a depth."""
+    book = topic.book
+    return BookMessage(
+        symbol=book.listing.symbol,
+        bids=book.texts(book.best(0, depth)),
+        asks=book.texts(book.best(1, depth)),
+        sequence=topic.sequence,
+        timestamp=format_time(book.ts_ns),
+        checksum=book.checksum(),
+    )
 
 
 def _check_range(start_ns: int | None, end_ns: int | None) -> None:

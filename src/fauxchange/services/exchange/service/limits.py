@@ -1,10 +1,11 @@
 """How often an account may ask: a token bucket each, on venue time, in whole numbers."""
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from fauxchange.domain.errors import RateLimited, check
 from fauxchange.domain.times import NS_PER_S
 from fauxchange.platform.ports import Clock
+from fauxchange.services.exchange.service.requests import Caller
 
 
 class RateState(NamedTuple):
@@ -18,6 +19,29 @@ class RateState(NamedTuple):
 
 
 UNLIMITED: Final = RateState(0, 0, 0)
+
+
+class Allowances(Protocol):
+    """What edges ask of the allowances of accounts, which are kept here or, for gateways, in the kernel process."""
+
+    async def admit(self, caller: Caller, cost: int) -> RateState:
+        """Let a caller go on whose credentials are right, and take what the request costs.
+
+        Raises: RateLimited; Unauthenticated if another gateway has accepted the same signature; Unavailable
+        """
+        ...
+
+    def is_certain(self, caller: Caller) -> bool:
+        """Say whether `admit` would answer a caller at once when it costs nothing."""
+        ...
+
+    def take(self, account: int, cost: int = 1) -> RateState:
+        """Take what an operation of an admitted session costs. Raises: RateLimited, where that is known at once."""
+        ...
+
+    def peek(self, account: int) -> RateState:
+        """Return what is left of an account's allowance, as far as it is known here."""
+        ...
 
 
 class RateLimits:
@@ -56,6 +80,14 @@ class RateLimits:
         level -= cost * NS_PER_S
         self._buckets[account] = (level, now_ns)
         return self._state(level)
+
+    async def admit(self, caller: Caller, cost: int) -> RateState:
+        """Take `cost` tokens of a caller's account. Raises: as `take`."""
+        return self.take(caller.account, cost) if cost else UNLIMITED
+
+    def is_certain(self, caller: Caller) -> bool:  # noqa: ARG002 - as `Allowances` has it
+        """Say that credentials which are right here are right."""
+        return True
 
     def peek(self, account: int) -> RateState:
         """Return what is left of an account's allowance, taking nothing."""

@@ -30,9 +30,10 @@ class OnItsWay:
     def tell(self, outcome: Outcome, done: Callable[[Outcome], None]) -> None:
         """Tell the first caller what came of the entry, and then those who asked for the same meanwhile."""
         done(outcome)
-        waiting, self.waiting = self.waiting, []
-        for each in waiting:
-            each(outcome.again())
+        if self.waiting:
+            waiting, self.waiting = self.waiting, []
+            for each in waiting:
+                each(outcome.again())
 
 
 class Placed(NamedTuple):
@@ -73,11 +74,15 @@ class LiveOrders:
 
     def add(self, record: OrderRecord) -> None:
         """Take in a new order."""
-        self.by_id[record.order_id] = record
+        order_id, account, name = record.order_id, record.account, record.client_order_id
+        self.by_id[order_id] = record
         if record.status in OPEN_STATUSES:
-            self.open_of.setdefault(record.account, {})[record.order_id] = record
-        if record.client_order_id is not None:
-            self._named[record.account, record.client_order_id] = Placed(record.order_id, record.fingerprint)
+            mine = self.open_of.get(account)
+            if mine is None:
+                mine = self.open_of[account] = {}
+            mine[order_id] = record
+        if name is not None:
+            self._named[account, name] = Placed(order_id, record.fingerprint)
 
     def finish(self, record: OrderRecord) -> None:
         """Note that an order is open no more; twice is as good as once."""
@@ -108,7 +113,8 @@ class LiveOrders:
 
     def fills(self, order_id: int) -> Sequence[FillRecord]:
         """Return the fills that are remembered of an order."""
-        return tuple(self._fills.get(order_id, ()))
+        known = self._fills.get(order_id)
+        return tuple(known) if known else ()
 
     # Client order ids
 
@@ -126,9 +132,12 @@ class LiveOrders:
         if isinstance(named, OnItsWay) and named.entry is entry:
             del self._named[account, client_order_id]
 
-    def forget_names(self, now_ns: int) -> None:
+    def forget_names(self, now_ns: Callable[[], int]) -> None:
         """Give back the client order ids of orders that finished more than 24 hours of venue time ago."""
-        while self._finished and self._finished[0][0] <= now_ns - CLIENT_ORDER_ID_KEPT_NS:
+        if not self._finished:
+            return
+        since_ns = now_ns() - CLIENT_ORDER_ID_KEPT_NS
+        while self._finished and self._finished[0][0] <= since_ns:
             _, account, client_order_id, order_id = self._finished.popleft()
             named = self._named.get((account, client_order_id))
             # The id may have been taken anew since: then it stands for the newer order.

@@ -61,3 +61,18 @@ class ExchangeMetrics:
             "orders": int(header[H_LAST_ORDER_ID]),
             "trades": int(header[H_LAST_TRADE_ID]),
         }
+
+
+class KernelLinkMetrics:
+    """What a kernel process measures of its gateways."""
+
+    def __init__(self, metrics: MetricsPort) -> None:
+        self.gateways = metrics.gauge("exchange_gateways", "Gateways that are linked to this kernel process.")
+
+
+class GatewayMetrics:
+    """What a gateway measures of its link."""
+
+    def __init__(self, metrics: MetricsPort) -> None:
+        self.linked = metrics.gauge("exchange_gateway_linked", "Whether this gateway is linked to its kernel process.")
+        self.lost = metrics.counter("exchange_gateway_links_lost_total", "Links to the kernel process that broke.")

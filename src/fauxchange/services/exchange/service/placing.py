@@ -3,6 +3,7 @@
 What cannot be read is refused here (4xx); what can be read and is against the venue's rules is the kernel's to refuse.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from fauxchange.contracts.exchange.messages import AmendRequest, OrderRequest
@@ -52,57 +53,54 @@ _PRICED: Final = frozenset({TYPE_LIMIT, TYPE_STOP_LIMIT, TYPE_TAKE_PROFIT_LIMIT}
 _STOPPED: Final = frozenset({TYPE_STOP, TYPE_STOP_LIMIT, TYPE_TAKE_PROFIT, TYPE_TAKE_PROFIT_LIMIT})
 MAX_DIGITS: Final = 40
 
+_PLACE: Final = [COMMAND_PLACE if column == C_KIND else 0 for column in range(COMMAND_WIDTH)]
+_NO_NUMBER: Final = -1
+_OFF_GRID: Final = -2
+
 
 def count_steps(grid: Grid, text: str, name: str) -> int:
     """Return how many steps of a grid a positive decimal text is.
 
     Raises: InvalidRequest if it is no plain positive number, off the grid or beyond 64 bits
     """
-    whole, _, fraction = text.partition(".")
-    digits = whole + fraction
-    if not (digits.isascii() and digits.isdigit() and whole and len(digits) <= MAX_DIGITS):
+    # One digit more than there may be, and a point: what is longer is no number and not worth keeping.
+    steps = _steps(text, grid.decimals, grid.units) if len(text) <= MAX_DIGITS + 1 else _NO_NUMBER
+    if 0 < steps <= MAX_INT64:
+        return steps
+    if steps == _NO_NUMBER:
         raise InvalidRequest(
             f"{name} {text[:MAX_DIGITS]!r} is not a plain positive number", code="invalid_number", field=name
         )
-    decimals = grid.decimals
-    if len(fraction) > decimals:
-        fraction, beyond = fraction[:decimals], fraction[decimals:]
-        if beyond.strip("0"):
-            raise InvalidRequest(f"{name} {text} is not a multiple of {grid.step}", code="off_grid", field=name)
-    scaled = int(whole + fraction.ljust(decimals, "0"))
-    units = grid.units
-    if units != 1:
-        if scaled % units:
-            raise InvalidRequest(f"{name} {text} is not a multiple of {grid.step}", code="off_grid", field=name)
-        scaled //= units
-    if scaled > MAX_INT64:
-        raise InvalidRequest(f"{name} {text} is too large", code="out_of_range", field=name)
-    if scaled == 0:
+    if steps == _OFF_GRID:
+        raise InvalidRequest(f"{name} {text} is not a multiple of {grid.step}", code="off_grid", field=name)
+    if steps == 0:
         raise InvalidRequest(f"{name} is positive", code="out_of_range", field=name)
-    return scaled
+    raise InvalidRequest(f"{name} {text} is too large", code="out_of_range", field=name)
+
+
+@lru_cache(maxsize=16_384)
+def _steps(text: str, decimals: int, units: int) -> int:
+    """Return how many steps a text is, or what it is instead: traders name the same prices again and again."""
+    whole, _, fraction = text.partition(".")
+    digits = whole + fraction
+    if not (digits.isascii() and digits.isdigit() and whole and len(digits) <= MAX_DIGITS):
+        return _NO_NUMBER
+    if fraction[decimals:].strip("0"):
+        return _OFF_GRID
+    steps, rest = divmod(int(whole + fraction[:decimals].ljust(decimals, "0")), units)
+    return _OFF_GRID if rest else steps
 
 
 def place_row(account: int, listing: Listing, request: OrderRequest) -> list[int]:
     """Return the row of a PLACE. Raises: InvalidRequest."""
-    row = [0] * COMMAND_WIDTH
+    row = _PLACE.copy()
     order_type = _number(_TYPES, request.type, "type")
-    row[C_KIND] = COMMAND_PLACE
     row[C_ACCOUNT] = account
     row[C_INSTRUMENT] = listing.number
     row[C_SIDE] = _number(_SIDES, request.side, "side")
     row[C_ORDER_TYPE] = order_type
     _check_fields(request, order_type)
-    instrument = listing.instrument
-    if request.quantity is not None:
-        row[C_ORDER_LOTS] = count_steps(instrument.quantities, request.quantity, "quantity")
-    if request.quote_quantity is not None:
-        row[C_AMOUNT] = count_steps(listing.quote.amounts, request.quote_quantity, "quote_quantity")
-    if request.price is not None:
-        row[C_PRICE_TICKS] = count_steps(instrument.prices, request.price, "price")
-    if request.stop_price is not None:
-        row[C_STOP_TICKS] = count_steps(instrument.prices, request.stop_price, "stop_price")
-    if request.display_quantity is not None:
-        row[C_DISPLAY_LOTS] = count_steps(instrument.quantities, request.display_quantity, "display_quantity")
+    _fill_amounts(row, listing, request)
     if request.post_only:
         row[C_POST_ONLY] = 1
     if request.self_trade_prevention is not None:
@@ -119,6 +117,26 @@ def place_row(account: int, listing: Listing, request: OrderRequest) -> list[int
     else:
         row[C_TIME_IN_FORCE] = TIME_GTC if request.expires_at is None else TIME_GTD
     return row
+
+
+def _fill_amounts(row: list[int], listing: Listing, request: OrderRequest) -> None:
+    instrument = listing.instrument
+    quantity, quote_quantity, price, stop_price = (
+        request.quantity,
+        request.quote_quantity,
+        request.price,
+        request.stop_price,
+    )
+    if quantity is not None:
+        row[C_ORDER_LOTS] = count_steps(instrument.quantities, quantity, "quantity")
+    if quote_quantity is not None:
+        row[C_AMOUNT] = count_steps(listing.quote.amounts, quote_quantity, "quote_quantity")
+    if price is not None:
+        row[C_PRICE_TICKS] = count_steps(instrument.prices, price, "price")
+    if stop_price is not None:
+        row[C_STOP_TICKS] = count_steps(instrument.prices, stop_price, "stop_price")
+    if request.display_quantity is not None:
+        row[C_DISPLAY_LOTS] = count_steps(instrument.quantities, request.display_quantity, "display_quantity")
 
 
 def cancel_row(account: int, order_id: int) -> list[int]:
@@ -153,6 +171,15 @@ def _number(numbers: dict[str, int], name: str, field: str) -> int:
 
 def _check_fields(request: OrderRequest, order_type: int) -> None:
     """Refuse an order that lacks what its type needs, or has what its type has no use for."""
+    if (
+        order_type == TYPE_LIMIT
+        and request.quantity is not None
+        and request.price is not None
+        and request.quote_quantity is None
+        and request.stop_price is None
+    ):
+        # What most orders are.
+        return
     if order_type == TYPE_MARKET:
         if (request.quantity is None) == (request.quote_quantity is None):
             raise InvalidRequest(

@@ -6,7 +6,6 @@ refused), and after a restart it is gathered anew from the journal.
 """
 
 import asyncio
-import copy
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 import structlog
 
 from fauxchange.data.ports import ExchangeReadModels, Projection
-from fauxchange.domain.errors import FauxchangeError, Unavailable
-from fauxchange.domain.orders import AccountRecord, FillRecord, KeyRecord, LedgerEntry, OrderRecord
+from fauxchange.domain.errors import FauxchangeError
+from fauxchange.domain.orders import AccountRecord, FillRecord, KeyRecord, LedgerEntry, OrderRecord, copied
 from fauxchange.platform.ports import DependencyHealth, DependencyStatus
 from fauxchange.services.exchange.core.layout import Int64Array
 from fauxchange.services.exchange.service.entries import Batch
@@ -62,19 +61,8 @@ class Projector:
 
     def record(self, batch: Batch, events: Int64Array, bounds: Sequence[int]) -> None:
         """Take note of a batch that was carried out; the events of entry `i` are rows `bounds[i]:bounds[i + 1]`."""
-        row_bytes, event_bytes = batch.matrix.tobytes(), events.tobytes()
-        width = batch.matrix.shape[1] * 8
-        event_width = events.shape[1] * 8
-        add = self.trail.add
-        for index, entry in enumerate(batch.entries):
-            begun, end = bounds[index], bounds[index + 1]
-            add(
-                row_bytes[index * width : (index + 1) * width],
-                entry.packed,
-                event_bytes[begun * event_width : end * event_width],
-                end - begun,
-                batch.ts_ns,
-            )
+        notes = [entry.packed for entry in batch.entries]
+        self.trail.add_batch(batch.matrix.tobytes(), notes, events.tobytes(), bounds, batch.ts_ns)
         self.sequence = batch.last_sequence
 
     def health(self) -> DependencyHealth:
@@ -113,7 +101,7 @@ class Projector:
             if block is not None and not projection.trail:
                 projection.trail = [await asyncio.to_thread(block.pack)]
             await self._store.store(projection)
-        except Unavailable as exc:
+        except FauxchangeError as exc:
             if not self._problem:
                 log.error("read_models_failed", error=exc.message, behind=self.behind)
             self._problem = exc.message
@@ -134,7 +122,7 @@ class Projector:
             accounts=list(self.accounts.values()),
             keys=list(self.keys.values()),
             # Orders go on changing while they are stored.
-            orders=[copy.copy(record) for record in self.orders.values()],
+            orders=list(map(copied, self.orders.values())),
             fills=self.fills,
             ledger=self.ledger,
         )

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from fauxchange.domain.errors import NotFound, check
 from fauxchange.domain.instruments import Instrument, parse_symbol
@@ -13,6 +13,22 @@ from fauxchange.services.exchange.core.vocabulary import FEE_ACCOUNT, HOUSE_ACCO
 
 VENUE_ACCOUNTS = {FEE_ACCOUNT: "fees", HOUSE_ACCOUNT: "house", TRANSIT_ACCOUNT: "transit"}
 MAX_ACCOUNT_DIGITS = 18
+
+
+class RegistryWatcher(Protocol):
+    """Somebody who keeps a copy of a registry."""
+
+    def account_put(self, record: AccountRecord) -> None:
+        """Take note of an account as it is now."""
+        ...
+
+    def key_put(self, record: KeyRecord) -> None:
+        """Take note of an API key as it is now."""
+        ...
+
+    def status_set(self, listing: Listing) -> None:
+        """Take note of an instrument's status."""
+        ...
 
 
 class Registry:
@@ -26,8 +42,16 @@ class Registry:
         self._listings_by_symbol: dict[str, Listing] = {}
         self._keys: dict[str, KeyRecord] = {}
         self._keys_of: dict[int, list[KeyRecord]] = {}
+        self.watchers: dict[RegistryWatcher, None] = {}
+        """Who is told of accounts, keys and statuses as they change."""
         self.fees: dict[tuple[int, int], tuple[int, int]] = {}
         """Maker and taker rates by instrument (-1: those to come) and tier. Units: 1/1,000,000"""
+
+    def set_status(self, listing: Listing, status: int) -> None:
+        """Open an instrument, halt it, or let its orders only be canceled."""
+        listing.status = status
+        for watcher in self.watchers:
+            watcher.status_set(listing)
 
     # Assets and instruments
 
@@ -101,6 +125,8 @@ class Registry:
     def put_account(self, record: AccountRecord) -> None:
         """Add an account, or replace its record."""
         self.accounts[record.account] = record
+        for watcher in self.watchers:
+            watcher.account_put(record)
 
     def account(self, account_id: str) -> AccountRecord:
         """Return an account by its id. Raises: NotFound."""
@@ -120,6 +146,8 @@ class Registry:
         else:
             self._keys_of.setdefault(record.account, []).append(record)
         self._keys[record.api_key] = record
+        for watcher in self.watchers:
+            watcher.key_put(record)
 
     def find(self, api_key: str) -> KeyRecord | None:
         """Return an API key's record, a revoked one's too."""

@@ -42,8 +42,7 @@ class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):
     trace_id: str = ""
 
 
-@dataclass(slots=True)
-class Placement:
+class Placement(msgspec.Struct):
     """What came of an order: as it stands, with its fills; a rejected one says so by its status and reason.
 
     `repeated` says that the same request had been made before and this is its order.
@@ -60,8 +59,7 @@ class Placement:
         return order.status == _REJECTED or (order.reason == _NO_LIQUIDITY and order.cum_lots == 0)
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """One of a batch: a placement, or why there is none."""
 
     placement: Placement | None = None

@@ -188,29 +188,21 @@ class Sequencer:
         self._spawn(self._reconcile(batch), "journal reconciliation")
 
     async def _reconcile(self, batch: Batch) -> None:
-        """Find out whether a batch whose storing failed was stored; then go on."""
-        answered = False
-        while True:
-            try:
-                last = await self._journal.last_sequence()
-                break
-            except Unavailable as exc:
-                self._problem = exc.message
-            if not answered:
-                answered = True
-                self._fail_all(
-                    batch.entries,
-                    "whether the order was stored is not known yet; ask for it by its client order id, or repeat it",
-                    code="outcome_unknown",
-                )
-            if self._closed:
-                self._rest()
-                return
-            await asyncio.sleep(RETRY_S)
-        check(
-            last in {batch.first_sequence - 1, batch.last_sequence},
-            f"the journal ends with {last}, which is neither before nor after the batch that failed",
-        )
+        """Find out whether a batch whose storing failed was stored; then go on.
+
+        Raises: Conflict, DamagedJournal and others, if this process must store nothing any more
+        """
+        try:
+            last = await self._journal_end(batch)
+        except Exception as exc:
+            # Nothing goes on from here, and the supervisor stops the process: nobody must be left waiting for it.
+            self._problem = exc.message if isinstance(exc, FauxchangeError) else str(exc)
+            self._tell_unknown(batch)
+            self._rest()
+            raise
+        if last is None:
+            self._rest()
+            return
         self._problem = ""
         stored = last == batch.last_sequence
         log.warning("journal_reconciled", stored=stored, first_sequence=batch.first_sequence, last_sequence=last)
@@ -220,6 +212,32 @@ class Sequencer:
         else:
             self._drop(batch.entries)
         self._store_next()
+
+    async def _journal_end(self, batch: Batch) -> int | None:
+        """Return what the journal ends with after a failed batch, as soon as that can be said; None at the end."""
+        while True:
+            try:
+                last = await self._journal.last_sequence()
+            except Unavailable as exc:
+                self._problem = exc.message
+            else:
+                check(
+                    last in {batch.first_sequence - 1, batch.last_sequence},
+                    f"the journal ends with {last}, which is neither before nor after the batch that failed",
+                )
+                return last
+            self._tell_unknown(batch)
+            if self._closed:
+                return None
+            await asyncio.sleep(RETRY_S)
+
+    def _tell_unknown(self, batch: Batch) -> None:
+        """Tell who still waits for a batch that nobody knows what became of it."""
+        self._fail_all(
+            [entry for entry in batch.entries if entry.failure is None],
+            "whether the order was stored is not known yet; ask for it by its client order id, or repeat it",
+            code="outcome_unknown",
+        )
 
     def _drop(self, entries: Sequence[Entry]) -> None:
         self._processor.drop(entries)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from fauxchange.contracts.exchange.messages import AmendRequest, OrderRequest
 from fauxchange.contracts.exchange.refusals import refusal
@@ -51,8 +52,7 @@ class Trading(UseCases):
 
         Raises: InvalidRequest, NotFound, Conflict, Unavailable; then `done` hears nothing
         """
-        listing = self.registry.listing(request.symbol)
-        row = place_row(account, listing, request)
+        row = place_row(account, self.venue.registry.listing(request.symbol), request)
         self._submit(account, request, row, origin, done)
 
     async def place_order(self, account: int, request: OrderRequest, origin: Origin) -> Placement:
@@ -106,18 +106,21 @@ class Trading(UseCases):
         entry = Entry(row, Note(origin, client_order_id=name, verdict=verdict, fingerprint=fingerprint))
         if name is None:
             entry.done = lambda over: done(self._placed(over))
-        else:
-            named = OnItsWay(entry, fingerprint)
-            entry.done = lambda over: named.tell(self._placed(over), done)
             self.submit(entry)
-            self.venue.orders.reserve(account, name, named)
             return
+        named = OnItsWay(entry, fingerprint)
+        entry.done = partial(self._tell_placed, named, done)
         self.submit(entry)
+        self.venue.orders.reserve(account, name, named)
+
+    def _tell_placed(self, named: OnItsWay, done: Done, entry: Entry) -> None:
+        named.tell(self._placed(entry), done)
 
     def _repeats(self, account: int, name: str, fingerprint: int, done: Done) -> bool:
         """Answer an order that was asked for before, if it was. Raises: Conflict if it was another one."""
-        self.venue.orders.forget_names(self.clock.now_ns())
-        named = self.venue.orders.named(account, name)
+        orders = self.venue.orders
+        orders.forget_names(self.clock.now_ns)
+        named = orders.named(account, name)
         if named is None:
             return False
         if named.fingerprint != fingerprint:
@@ -160,7 +163,7 @@ class Trading(UseCases):
             if entry.note.client_order_id is not None:
                 self.venue.orders.release(entry.account, entry.note.client_order_id, entry)
             return Outcome(failure=refusal_of_old)
-        return Outcome(Placement(record, self.venue.orders.fills(record.order_id)))
+        return Outcome(Placement(record, self.venue.orders.fills(record.order_id) if record.cum_lots else ()))
 
     # Changing and ending
 

@@ -74,14 +74,27 @@ class TrailWriter:
 
     def add(self, row: bytes, note: bytes, events: bytes, count: int, ts_ns: int) -> None:
         """Add the record of the next command; `events` are its `count` rows of events."""
-        self.last_hash = hashlib.sha256(b"".join((self.last_hash, row, note, events))).digest()
-        self.sequence += 1
+        self.add_batch(row, (note,), events, (0, count), ts_ns)
+
+    def add_batch(self, rows: bytes, notes: Sequence[bytes], events: bytes, bounds: Sequence[int], ts_ns: int) -> None:
+        """Add the records of the next commands, which are of one moment.
+
+        Those of command `i` are its row, its note and the rows `bounds[i]:bounds[i + 1]` of events.
+        """
+        sha256, counts = hashlib.sha256, self._counts
+        last_hash, width, event_width = self.last_hash, len(rows) // len(notes), 8 * EVENT_WIDTH
+        row_at, begun = 0, 0
+        for note, bound in zip(notes, bounds[1:], strict=True):
+            row_end, end = row_at + width, bound * event_width
+            last_hash = sha256(b"".join((last_hash, rows[row_at:row_end], note, events[begun:end]))).digest()
+            counts.append((end - begun) // event_width)
+            row_at, begun = row_end, end
         if not self._rows:
             self._first_ns = ts_ns
-        self._last_ns = ts_ns
-        self._rows.append(row)
-        self._notes.append(note)
-        self._counts.append(count)
+        self._last_ns, self.last_hash = ts_ns, last_hash
+        self.sequence += len(notes)
+        self._rows.append(rows)
+        self._notes.extend(notes)
         self._events.append(events)
 
     def take(self) -> "OpenBlock | None":
@@ -108,6 +121,7 @@ class OpenBlock:
     """Records that are chained and not yet packed."""
 
     rows: list[bytes]
+    """Those of one batch or of several, as `events` are."""
     notes: list[bytes]
     counts: list[int]
     events: list[bytes]
@@ -129,7 +143,7 @@ class OpenBlock:
         )
         return TrailBlock(
             first_sequence=self.first_sequence,
-            last_sequence=self.first_sequence + len(self.rows) - 1,
+            last_sequence=self.first_sequence + len(self.notes) - 1,
             first_ns=self.first_ns,
             last_ns=self.last_ns,
             prev_hash=self.prev_hash.hex(),

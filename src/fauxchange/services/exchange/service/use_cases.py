@@ -46,9 +46,10 @@ class UseCases:
 
     def submit(self, *entries: Entry) -> None:
         """Hand commands to the sequencer. Raises: Unavailable; then none of them was taken."""
-        if self.projector.behind > MAX_BEHIND:
+        behind = self.projector.behind
+        if behind > MAX_BEHIND:
             raise Unavailable(
-                f"the read models are {self.projector.behind} commands behind; orders wait for them",
+                f"the read models are {behind} commands behind; orders wait for them",
                 code="read_models_behind",
                 retry_after_s=1.0,
             )

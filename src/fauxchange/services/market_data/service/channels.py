@@ -1,6 +1,7 @@
 """The channels of market data: what their topics number and keep, and what their messages look like."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -13,9 +14,10 @@ from fauxchange.contracts.market_data.render import (
     price_proto,
 )
 from fauxchange.contracts.market_data.v1 import market_data_pb2 as pb
-from fauxchange.domain.intervals import INTERVAL_NAMES
+from fauxchange.domain.errors import InvalidRequest
+from fauxchange.domain.intervals import INTERVAL_NAMES, INTERVALS_NS
 from fauxchange.domain.market_data import Candle, Quote
-from fauxchange.platform.streams.topics import SnapshotTopic, StreamMessage, Topic
+from fauxchange.platform.streams.topics import ANY_SYMBOL, SnapshotTopic, StreamMessage, Topic
 from fauxchange.services.market_data.core.candles import CandleBook
 
 PRICES = "prices"
@@ -177,3 +179,54 @@ class CandleTopic(Topic):
         if candle is None:
             return None
         return StreamMessage(self, first_sequence, self.sequence, "delta", candle, candle.open_ns)
+
+
+class TopicsOfMarket(Protocol):
+    """The topics of one symbol."""
+
+    @property
+    def prices(self) -> Topic:
+        """The prices."""
+        ...
+
+    @property
+    def candle_topics(self) -> Mapping[int, Topic]:
+        """The candles, by interval in nanoseconds."""
+        ...
+
+
+class Markets(Protocol):
+    """All symbols there are."""
+
+    def get_active_symbols(self) -> Sequence[TopicsOfMarket]:
+        """Return the markets that are served."""
+        ...
+
+    def market(self, symbol: str) -> TopicsOfMarket:
+        """Return a market by its symbol in any spelling. Raises: InvalidRequest, NotFound."""
+        ...
+
+
+def resolve_topics(channel: str, symbol: str | None, every: Markets, scenario_topic: Topic) -> list[Topic]:
+    """Return the topics of a channel, of one symbol or (None or `*`) of all. Raises: InvalidRequest, NotFound."""
+    if channel == SCENARIO:
+        if symbol is not None and symbol != ANY_SYMBOL:
+            raise InvalidRequest("the scenario channel has no symbol", code="invalid_symbol", field="symbol")
+        return [scenario_topic]
+    markets = every.get_active_symbols() if symbol is None or symbol == ANY_SYMBOL else [every.market(symbol)]
+    if channel == PRICES:
+        return [market.prices for market in markets]
+    name, _, interval = channel.partition(":")
+    if name == CANDLES and interval in INTERVALS_NS:
+        return [market.candle_topics[INTERVALS_NS[interval]] for market in markets]
+    if name == CANDLES:
+        raise InvalidRequest(
+            f"{interval!r} is not a candle interval; the channels are {CANDLES}: with {', '.join(INTERVALS_NS)}",
+            code="invalid_interval",
+            field="channel",
+        )
+    raise InvalidRequest(
+        f"there is no channel {channel!r}; there are {PRICES}, {CANDLES}:<interval> and {SCENARIO}",
+        code="unknown_channel",
+        field="channel",
+    )

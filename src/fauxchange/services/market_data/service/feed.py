@@ -18,14 +18,13 @@ from fauxchange.data.ports import (
 )
 from fauxchange.domain.errors import InvalidRequest, NotFound
 from fauxchange.domain.instruments import parse_symbol
-from fauxchange.domain.intervals import INTERVALS_NS
 from fauxchange.domain.market_data import Candle, CandleRecord, MarketSnapshot, PriceFeed, Quote
 from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_S
 from fauxchange.platform.ports import Clock
 from fauxchange.platform.streams.hub import Hub
-from fauxchange.platform.streams.topics import ANY_SYMBOL, StreamMessage, Topic
+from fauxchange.platform.streams.topics import StreamMessage, Topic
 from fauxchange.services.market_data.core.batches import NO_LAST, PriceBatch
-from fauxchange.services.market_data.service.channels import CANDLES, PRICES, SCENARIO
+from fauxchange.services.market_data.service.channels import resolve_topics
 from fauxchange.services.market_data.service.history import History
 from fauxchange.services.market_data.service.market import DAY_NS, Market
 from fauxchange.services.market_data.service.metrics import FeedMetrics
@@ -196,6 +195,10 @@ class MarketDataService:
             raise NotFound(f"{symbol} has no price yet", code="no_price_yet", field="symbol")
         return snapshot
 
+    async def current_snapshot(self, symbol: str) -> MarketSnapshot:
+        """Return the present state of a market. Raises: NotFound."""
+        return self.snapshot(symbol)
+
     async def price_history(self, query: PriceFeedQuery) -> Page[PriceFeed]:
         """Return a page of stored prices, up to the newest published one. Raises: NotFound, InvalidRequest."""
         self.market(query.symbol)
@@ -214,28 +217,7 @@ class MarketDataService:
 
     def resolve_topics(self, channel: str, symbol: str | None) -> list[Topic]:
         """Return the topics of a channel, of one symbol or (None or `*`) of all. Raises: InvalidRequest, NotFound."""
-        every = symbol is None or symbol == ANY_SYMBOL
-        if channel == SCENARIO:
-            if not every:
-                raise InvalidRequest("the scenario channel has no symbol", code="invalid_symbol", field="symbol")
-            return [self.scenario_topic]
-        markets = self.get_active_symbols() if every or symbol is None else [self.market(symbol)]
-        if channel == PRICES:
-            return [market.prices for market in markets]
-        name, _, interval = channel.partition(":")
-        if name == CANDLES and interval in INTERVALS_NS:
-            return [market.candle_topics[INTERVALS_NS[interval]] for market in markets]
-        if name == CANDLES:
-            raise InvalidRequest(
-                f"{interval!r} is not a candle interval; the channels are {CANDLES}: with {', '.join(INTERVALS_NS)}",
-                code="invalid_interval",
-                field="channel",
-            )
-        raise InvalidRequest(
-            f"there is no channel {channel!r}; there are {PRICES}, {CANDLES}:<interval> and {SCENARIO}",
-            code="unknown_channel",
-            field="channel",
-        )
+        return resolve_topics(channel, symbol, self, self.scenario_topic)
 
     # Going on after a restart
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import msgspec
+
 from fauxchange.contracts.market_data.messages import ScenarioEventMessage, ScenarioMessage
 from fauxchange.contracts.market_data.render import batch_element, time_text
 from fauxchange.contracts.market_data.v1 import market_data_pb2 as pb
@@ -309,3 +311,4 @@ def _fill(scenario: pb.Scenario, message: ScenarioMessage) -> None:
     scenario.start_time.FromJsonString(message.start_time)
     scenario.end_time.FromJsonString(message.end_time)
     scenario.magnitude = message.magnitude
+    scenario.specification = msgspec.json.encode(message.specification).decode()
