@@ -51,6 +51,7 @@ class Exchange:
         self.clock = VirtualClock(START_NS) if clock is None else clock
         self.journal = data.journal if journal is None else journal
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.task_over: Callable[[asyncio.Task[Any]], object] = self.tasks.discard
         self.projector = Projector(data.exchange)
         self.venue = Venue(Engine(), Registry(), self.projector, hub=Hub(), epoch=1, keep=1_000)
         self.sequencer = Sequencer(self.journal, self.venue, clock=self.clock, max_queue=10_000, spawn=self._spawn)
@@ -63,7 +64,7 @@ class Exchange:
     def _spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(self.task_over)
         return task
 
     async def start(self) -> "Exchange":
@@ -134,6 +135,7 @@ class FaultyJournal:
         self.fail_before = 0
         self.fail_after = 0
         self.blind = False
+        self.lost: Exception | None = None
         self.held: list[Callable[[], None]] | None = None
 
     def hold(self) -> None:
@@ -171,6 +173,8 @@ class FaultyJournal:
 
         if self.blind:
             raise Unavailable("the disk is away")
+        if self.lost is not None:
+            raise self.lost
         return await self.inner.last_sequence()
 
     def read(self, after_sequence: int = 0) -> Any:

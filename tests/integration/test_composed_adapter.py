@@ -5,31 +5,16 @@ from decimal import Decimal
 
 import psycopg
 import pytest
-from postgres_kit import patient
+from postgres_kit import patient, price
 from redis_kit import patient as patient_redis
 
 from fauxchange.data.adapter import open_data_adapter
 from fauxchange.data.ports import DataAdapter, PriceFeedQuery
 from fauxchange.domain.errors import ConfigurationError
-from fauxchange.domain.market_data import FeedSource, PriceFeed
 from fauxchange.platform.metrics import PrometheusMetrics
 from fauxchange.platform.ports import DependencyStatus
 
 ONE = Decimal(1)
-
-
-def price(sequence: int) -> PriceFeed:
-    return PriceFeed(
-        symbol="BTC/USD",
-        epoch=1,
-        sequence=sequence,
-        ts_ns=sequence,
-        bid=ONE,
-        ask=ONE,
-        last=None,
-        volume=ONE,
-        source=FeedSource.FIXED,
-    )
 
 
 @pytest.fixture

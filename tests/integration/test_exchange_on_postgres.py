@@ -5,20 +5,21 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from exchange_kit import ORIGIN, Exchange, order
-from postgres_kit import make_tables, patient
+from postgres_kit import patient
 from redis_kit import eventually
 
 from fauxchange.client import Client, order_request
-from fauxchange.data.ports import OrderQuery
+from fauxchange.data.ports import OrderQuery, Projection
 from fauxchange.data.postgres.adapter import PostgresDataAdapter
 from fauxchange.data.postgres.connections import PostgresConfig
 from fauxchange.data.postgres.roles import grant_statements
@@ -28,7 +29,7 @@ from fauxchange.services.exchange.core.engine import interpreted
 from fauxchange.services.exchange.service.snapshots import SnapshotKeeper
 from fauxchange.testing import running, started
 from fauxchange.testing.processes import START_TIMEOUT_S, clean_environment, launched
-from fauxchange.testing.servers import Database, PostgresServer, start_postgres
+from fauxchange.testing.servers import Database, PostgresServer
 
 TOLD_S = 1.0
 """Within it every order is answered, with a refusal if need be."""
@@ -40,20 +41,9 @@ TRADERS = 4
 ROLE = "exchange_adapter"
 
 
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[PostgresServer]:
-    with start_postgres() as server:
-        yield server
-
-
 @pytest.fixture
-def database(own_server: PostgresServer) -> Iterator[Database]:
-    own_server.ensure_running()
-    database = own_server.create_database()
-    make_tables(database.url)
-    yield database
-    own_server.ensure_running()
-    own_server.drop_database(database)
+def database(own_database: Database) -> Database:
+    return own_database
 
 
 @asynccontextmanager
@@ -167,6 +157,26 @@ async def test_lost_server_costs_no_acknowledged_order_and_trading_comes_back(
 def data_connections(data: PostgresDataAdapter) -> int:
     """How many connections an adapter may have open: the pool's idle ones, the watcher's, the journal's."""
     return PostgresConfig(url="").max_idle_connections + 2
+
+
+async def test_read_models_of_an_exchange_that_was_succeeded_are_not_stored_over_newer_ones(database: Database) -> None:
+    async with stores(patient(database.url)) as data:
+        exchange = await Exchange(data).start()
+        account = await exchange.account(USD="1000000")
+        placed = await exchange.place(account, "buy", "0.001", "50000")
+        async with stores(patient(database.url)) as theirs:
+            # What its successor has stored of the same journal, and of what came behind it.
+            canceled = msgspec.structs.replace(placed.order, status=3)
+            ahead = Projection(sequence=exchange.venue.sequence + 1, document={}, orders=[canceled])
+            await theirs.exchange.store(ahead)
+
+            with pytest.raises(Unavailable) as told:
+                await exchange.projector.flush()
+
+            assert told.value.code == "journal_taken_over"
+            assert "another exchange" in exchange.projector.health().detail
+            assert (await theirs.exchange.position())[0] == ahead.sequence
+            assert await theirs.exchange.order(canceled.order_id) == canceled
 
 
 async def test_restart_goes_on_from_snapshot_read_models_and_journal(database: Database) -> None:

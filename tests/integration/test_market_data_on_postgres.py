@@ -1,7 +1,7 @@
 """Market data on a real PostgreSQL: prices go on whatever happens to it, and history is whole again afterwards."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from postgres_kit import empty_tables, make_tables
 from redis_kit import eventually
 
 from fauxchange.data.ports import AuditQuery
@@ -18,30 +17,19 @@ from fauxchange.data.postgres.adapter import PostgresDataAdapter
 from fauxchange.data.postgres.connections import PostgresConfig
 from fauxchange.domain.audit import first_broken
 from fauxchange.testing import RunningVenue, running
-from fauxchange.testing.servers import Database, PostgresServer, start_postgres
+from fauxchange.testing.servers import Database, PostgresServer
 
 FAST = {"PRICE_UPDATE_INTERVAL": "100ms", "MODEL_ENGINE": "python", "DEFAULT_SYMBOLS": "BTC/USD"}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with start_postgres() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def made(server: PostgresServer) -> Database:
-    database = server.create_database()
-    make_tables(database.url)
-    return database
+def server(own_server: PostgresServer) -> PostgresServer:
+    return own_server
 
 
 @pytest.fixture
-def database(server: PostgresServer, made: Database) -> Iterator[Database]:
-    server.ensure_running()
-    empty_tables(made.url)
-    yield made
-    server.ensure_running()
+def database(emptied_database: Database) -> Database:
+    return emptied_database
 
 
 class Venue:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from postgres_kit import empty_tables, make_tables
+from postgres_kit import make_tables, price
 from redis_kit import eventually
 from structlog.testing import capture_logs
 
@@ -19,11 +19,11 @@ from fauxchange.data.metrics import StoreMetrics
 from fauxchange.data.ports import PriceFeedQuery
 from fauxchange.data.postgres.adapter import PostgresDataAdapter
 from fauxchange.data.postgres.connections import PostgresConfig
-from fauxchange.domain.errors import ConfigurationError, Unavailable
-from fauxchange.domain.market_data import FeedSource, PriceFeed
+from fauxchange.data.postgres.engine import PostgresDatabase
+from fauxchange.domain.errors import ConfigurationError, InvariantViolation, Unavailable
 from fauxchange.platform.metrics import PrometheusMetrics
 from fauxchange.platform.ports import DependencyStatus
-from fauxchange.testing.servers import Database, PostgresServer, TcpProxy, start_postgres
+from fauxchange.testing.servers import Database, PostgresServer, TcpProxy
 
 NOTICED_S = 4.0
 """Within it a loss shows (it takes about one second; the rest is for a busy machine)."""
@@ -32,39 +32,14 @@ BACK_S = 15.0
 ONE = Decimal(1)
 
 
-def price(sequence: int) -> PriceFeed:
-    return PriceFeed(
-        symbol="BTC/USD",
-        epoch=1,
-        sequence=sequence,
-        ts_ns=sequence,
-        bid=ONE,
-        ask=ONE,
-        last=None,
-        volume=ONE,
-        source=FeedSource.FIXED,
-    )
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with start_postgres() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def made(server: PostgresServer) -> Database:
-    database = server.create_database()
-    make_tables(database.url)
-    return database
+def server(own_server: PostgresServer) -> PostgresServer:
+    return own_server
 
 
 @pytest.fixture
-def database(server: PostgresServer, made: Database) -> Iterator[Database]:
-    server.ensure_running()
-    empty_tables(made.url)
-    yield made
-    server.ensure_running()
+def database(emptied_database: Database) -> Database:
+    return emptied_database
 
 
 @dataclass
@@ -326,3 +301,40 @@ async def test_server_that_takes_no_writes_refuses_them_and_answers_questions(
             await store.adapter.price_feeds.create(price(1))
 
         assert await store.sequences() == []
+
+
+async def test_loss_beside_a_call_that_takes_its_time_to_end_is_survived(
+    server: PostgresServer, database: Database
+) -> None:
+    database_ = await PostgresDatabase.open(PostgresConfig(url=database.url, deadline_s=0.05))
+    ending, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow(_connection: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await may_end.wait()
+
+    call = asyncio.create_task(database_.run(slow))
+    await ending.wait()
+    server.freeze()
+    await eventually(lambda: database_.problem is not None)
+    server.thaw()
+    await eventually(lambda: database_.problem is None)
+    may_end.set()
+
+    with pytest.raises(Unavailable):
+        await call
+    await database_.close()
+
+
+async def test_server_that_cannot_be_prepared_for_no_known_reason_is_told_of_and_not_waited_for(
+    database: Database,
+) -> None:
+    async def prepare(_config: object, _connection: object) -> None:
+        raise InvariantViolation("it does not know this statement")
+
+    async with asyncio.timeout(BACK_S):
+        with pytest.raises(InvariantViolation, match="this statement"):
+            await PostgresDatabase.open(PostgresConfig(url=database.url), prepare=prepare)

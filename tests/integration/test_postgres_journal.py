@@ -2,24 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from postgres_kit import make_tables, patient
+from postgres_kit import patient
 from redis_kit import eventually
 
+from fauxchange.data.connected_journal import ConnectedJournal
 from fauxchange.data.journal import batch_hash
 from fauxchange.data.postgres.connections import PostgresConfig
 from fauxchange.data.postgres.engine import PostgresDatabase
-from fauxchange.data.postgres.journal import JournalTable, PostgresJournal
+from fauxchange.data.postgres.journal import JournalTable
 from fauxchange.data.postgres.journal_writer import PREPARE
 from fauxchange.domain.errors import ConfigurationError, Conflict, DamagedJournal, Unavailable
 from fauxchange.platform.ports import DependencyStatus
-from fauxchange.testing.servers import Database, PostgresServer, TcpProxy, start_postgres
+from fauxchange.testing.servers import Database, PostgresServer, TcpProxy
 
 SILENCE_S = 1.0
 """What the settings come with: within it a caller hears that the server is silent."""
@@ -29,20 +30,16 @@ SLACK_S = 0.5
 """For a machine that is busy with other tests."""
 
 
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[PostgresServer]:
-    with start_postgres() as server:
-        yield server
+END_HOLDER_IF_AWAITED = """
+    SELECT pg_terminate_backend(holder.pid) FROM pg_locks AS holder JOIN pg_locks AS waiting USING (database, objid)
+    WHERE holder.locktype = 'advisory' AND holder.granted AND NOT waiting.granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 
 @pytest.fixture
-def database(own_server: PostgresServer) -> Iterator[Database]:
-    own_server.ensure_running()
-    database = own_server.create_database()
-    make_tables(database.url)
-    yield database
-    own_server.ensure_running()
-    own_server.drop_database(database)
+def database(own_database: Database) -> Database:
+    return own_database
 
 
 class Journal:
@@ -50,7 +47,7 @@ class Journal:
 
     def __init__(self, database: PostgresDatabase) -> None:
         self.table = table = JournalTable(database)
-        self._repository = PostgresJournal(lambda: table)
+        self._repository = ConnectedJournal(lambda: table)
         self.append = self._repository.append
         self.last_sequence = self._repository.last_sequence
 
@@ -147,11 +144,11 @@ async def test_writer_whose_journal_went_on_without_it_never_appends_again(datab
     async with journal_at(patient(database.url)) as journal:
         await journal.fill(2)
         async with journal_at(patient(database.url)) as successor:
+            taking_over = asyncio.create_task(_take_over(successor, 3))
             with psycopg.connect(database.url, autocommit=True) as admin:
-                admin.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '% journal'"
-                )
-            await _take_over(successor, 3)
+                # Not before the successor waits for the lock, or the first one may be quicker to get it back.
+                await eventually(lambda: admin.execute(END_HOLDER_IF_AWAITED).fetchall())
+            await taking_over
 
             with pytest.raises((Unavailable, Conflict)):
                 await journal.append(3, 3, b"too late")
@@ -166,7 +163,7 @@ async def test_writer_whose_journal_went_on_without_it_never_appends_again(datab
 
 
 async def _take_over(successor: Journal, sequence: int) -> None:
-    """Append with a writer that may have to wait for the lock which the first one tries to get back."""
+    """Append with a writer that has to wait for the lock."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -207,6 +204,20 @@ async def test_append_that_is_stuck_in_the_server_is_ended_by_the_next_claim(
 
         assert await known_again(journal) == 2
         await journal.fill(1, after=2)
+
+
+async def test_claim_that_broke_off_is_ended_by_the_next_one_and_not_taken_for_another_writer(
+    database: Database,
+) -> None:
+    async with journal_at(patient(database.url)) as journal:
+        broken_off = await psycopg.AsyncConnection.connect(database.url, autocommit=True)
+        await journal.table.writer._lock(broken_off)
+
+        await journal.fill(1)
+
+        with pytest.raises(psycopg.OperationalError):
+            await broken_off.execute("SELECT 1")
+        await broken_off.close()
 
 
 async def test_claim_waits_for_an_append_under_way_and_counts_it(database: Database) -> None:

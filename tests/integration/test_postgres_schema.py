@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-from postgres_kit import make_tables, patient
+from postgres_kit import make_tables, patient, price
 from typer.testing import CliRunner
 
 from fauxchange.cli.app import app
@@ -31,7 +31,7 @@ from fauxchange.data.tables import AUDIT, METADATA, schema_version
 from fauxchange.domain.audit import GENESIS_HASH, AuditEvent
 from fauxchange.domain.configuration import ConfigurationChange
 from fauxchange.domain.errors import ConfigurationError
-from fauxchange.domain.market_data import CandleRecord, FeedSource, MarketSnapshot, PriceFeed, SymbolRecord
+from fauxchange.domain.market_data import CandleRecord, FeedSource, MarketSnapshot, SymbolRecord
 from fauxchange.testing.servers import Database, PostgresServer, start_postgres
 from fauxchange.testing.servers.binaries import find_postgres, find_psql
 
@@ -171,9 +171,9 @@ async def test_market_data_works_under_its_role(roles: Roles) -> None:
     adapter = PostgresDataAdapter(patient(roles.urls["market_data_adapter"]))
     await adapter.connect()
     try:
-        feeds = [_price(sequence) for sequence in range(1, 301)]
+        feeds = [price(sequence) for sequence in range(1, 301)]
         await adapter.price_feeds.create_many(feeds)
-        await adapter.price_feeds.create(_price(301))
+        await adapter.price_feeds.create(price(301))
         assert len((await adapter.price_feeds.history(PriceFeedQuery(symbol="BTC/USD"))).items) == 301
         for _ in range(2):
             await adapter.candles.upsert_many([_candle(minute) for minute in range(300)])
@@ -305,20 +305,6 @@ def _password(role: str) -> str:
 def _run(database: Database, *arguments: str) -> tuple[int, str, str]:
     done = CliRunner().invoke(app, ["db", *arguments], env={"POSTGRES_URL": database.url, "NO_COLOR": "1"})
     return done.exit_code, done.stdout, done.stderr
-
-
-def _price(sequence: int) -> PriceFeed:
-    return PriceFeed(
-        symbol="BTC/USD",
-        epoch=1,
-        sequence=sequence,
-        ts_ns=sequence,
-        bid=ONE,
-        ask=ONE,
-        last=None,
-        volume=ONE,
-        source=FeedSource.FIXED,
-    )
 
 
 def _candle(minute: int) -> CandleRecord:

@@ -34,6 +34,8 @@ KEPT_S: Final = 86_400.0
 RETRY_S: Final = 1.0
 """While the service is away it is asked again this often."""
 WAIT_S: Final = 20
+ABSENT_S: Final = 5.0
+"""How long a key that is not set is taken for that, where the service does not say: it says so of values alone."""
 POLL_S: Final = 1.0
 """How often a server is asked for changes that does not wait when it is asked to."""
 PAGE: Final = 10_000
@@ -344,7 +346,8 @@ class ConfigurationClient:
     def _made(self, body: Any, response: httpx.Response, *, tag: str | None = None) -> _Entry:
         control = response.headers.get("cache-control", "")
         max_age = _MAX_AGE.search(control)
-        fresh_s = self._ttl_s if max_age is None else min(self._ttl_s, int(max_age[1]))
+        longest_s = self._ttl_s if body is not None else min(self._ttl_s, ABSENT_S)
+        fresh_s = longest_s if max_age is None else min(self._ttl_s, int(max_age[1]))
         if "no-cache" in control or "no-store" in control:
             fresh_s = 0
         return _Entry(

@@ -14,7 +14,7 @@ from configuration_kit import until
 from fauxchange.data.memory.cache import MemoryCache, MemoryKeyspace
 from fauxchange.domain.errors import InvalidRequest, NotFound, Unavailable
 from fauxchange.domain.times import NS_PER_MS, NS_PER_S
-from fauxchange.platform.configuration import ConfigurationClient, Values
+from fauxchange.platform.configuration import ABSENT_S, ConfigurationClient, Values
 from fauxchange.platform.metrics import PrometheusMetrics
 from fauxchange.platform.ports import DependencyStatus
 
@@ -155,6 +155,15 @@ async def test_a_key_that_is_not_set_is_its_default_or_a_failure(bench: Bench) -
 
 
 # Freshness
+
+
+async def test_a_key_that_is_set_soon_after_somebody_asked_for_it_is_seen_soon(bench: Bench) -> None:
+    assert await bench.client.get_int("it", 7) == 7
+    bench.server.set(it=1)
+
+    bench.pass_s(ABSENT_S)
+
+    assert await bench.client.get_int("it", 7) == 1
 
 
 async def test_a_value_is_asked_for_once_while_it_is_fresh(bench: Bench) -> None:

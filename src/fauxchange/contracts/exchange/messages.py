@@ -1,30 +1,36 @@
 """The exchange as JSON, over REST and WebSocket alike: decimals and ids are strings, times RFC 3339 UTC."""
 
-from typing import Annotated, Any, Literal
+import re
+from functools import lru_cache
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from fauxchange.contracts.market_data.messages import DecimalText, SymbolText, TimeText
 
+_AMOUNT: Final = r"[0-9]{1,20}(\.[0-9]{1,18})?"
+_SYMBOL: Final = r"[A-Za-z0-9]{1,16}[-/][A-Za-z0-9]{1,16}"
+_CLIENT_ORDER_ID: Final = r"[A-Za-z0-9._-]{1,36}"
+MAX_TEXT: Final = 40
+"""More characters has no amount and no symbol."""
+
 AmountText = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[0-9]{1,20}(\.[0-9]{1,18})?$",
-        max_length=40,
+        pattern=f"^{_AMOUNT}$",
+        max_length=MAX_TEXT,
         description="A positive exact decimal.",
         examples=["0.010"],
     ),
 ]
 SymbolName = Annotated[
     str,
-    msgspec.Meta(
-        pattern=r"^[A-Za-z0-9]{1,16}[-/][A-Za-z0-9]{1,16}$", description="A symbol.", examples=["BTC/USD", "BTC-USD"]
-    ),
+    msgspec.Meta(pattern=f"^{_SYMBOL}$", description="A symbol.", examples=["BTC/USD", "BTC-USD"]),
 ]
 ClientOrderId = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[A-Za-z0-9._-]{1,36}$",
+        pattern=f"^{_CLIENT_ORDER_ID}$",
         description="The caller's own id of the order, by which it is found and repeated safely.",
     ),
 ]
@@ -72,6 +78,48 @@ class OrderRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omi
     expires_at: str | None = None
     self_trade_prevention: SelfTradePreventionName | None = None
     client_order_id: ClientOrderId | None = None
+
+
+class QuickOrder(OrderRequest, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A limit order as most are, decoded in half the time; what it refuses is to be decoded as an `OrderRequest`.
+
+    Most of an order's decoding is patterns of its texts, and most amounts and symbols have been seen before.
+    """
+
+    symbol: str
+    quantity: str | None = None
+    quote_quantity: None = None
+    price: str | None = None
+    stop_price: None = None
+    display_quantity: None = None
+    client_order_id: str | None = None
+
+    def __post_init__(self) -> None:
+        symbol, quantity, price, name = self.symbol, self.quantity, self.price, self.client_order_id
+        # What is longer is not looked up, and so not remembered: nobody fills the memory with it.
+        if (
+            quantity is None
+            or price is None
+            or len(symbol) > MAX_TEXT
+            or len(quantity) > MAX_TEXT
+            or len(price) > MAX_TEXT
+            or not (_is_symbol(symbol) and _is_amount(quantity) and _is_amount(price))
+            or (name is not None and _client_order_id(name) is None)
+        ):
+            raise ValueError("an OrderRequest says what is wrong, if anything is")
+
+
+_client_order_id: Final = re.compile(_CLIENT_ORDER_ID).fullmatch
+
+
+@lru_cache(maxsize=16_384)
+def _is_amount(text: str) -> bool:
+    return re.fullmatch(_AMOUNT, text) is not None
+
+
+@lru_cache(maxsize=1_024)
+def _is_symbol(text: str) -> bool:
+    return re.fullmatch(_SYMBOL, text) is not None
 
 
 class BatchRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -8,8 +8,8 @@ Rules of this module:
   writer: it locks the row with the writer's number, which whoever comes next counts up. What a writer that has been
   succeeded sends, now or ever, appends nothing.
 * A writer claims the journal before anything else: it holds an advisory lock for as long as its session lives, so a
-  second one is refused, and it counts up the writer's number. Our own session before it, if the server still has it, is
-  ended first. What the journal then ends with is final.
+  second one is refused, and it counts up the writer's number. Our own sessions before it, if the server still has them,
+  are ended first. What the journal then ends with is final.
 * Every wait is bounded. An append that is not answered in time has failed with an unknown outcome; the connection is
   given up, and a new claim finds out. While that lasts, a task tries again and again, so that health tells how it is.
 * The journal found by a new claim must end with what we had acknowledged, or with the batch whose outcome is unknown.
@@ -185,7 +185,7 @@ class JournalWriter:
         self._current: _Append | _Question | None = None
         self._wire: Wire | None = None
         self._claiming: asyncio.Task[None] | None = None
-        self._session: tuple[int, str] | None = None
+        self._sessions: set[tuple[int, str]] = set()
         self._writer = 0
         self._place: _Place | None = None
         self._unknown: _Place | None = None
@@ -407,7 +407,7 @@ class JournalWriter:
         connection = await self._database.connect_alone("journal")
         try:
             async with asyncio.timeout(self._limits.claim_s):
-                session, syncs = await self._lock(connection)
+                syncs = await self._lock(connection)
                 writer = await _value(connection, _CLAIM)
                 head, first_sequence = await last_head(self._name, connection)
                 for statement in PREPARE:
@@ -421,31 +421,40 @@ class JournalWriter:
             raise
         if not syncs and self._place is None:
             _log.warning("PostgreSQL runs with fsync=off: a power cut may lose what was acknowledged", store=self._name)
-        self._session, self._writer, self._place, self._unknown = session, int(writer), place, None
+        self._writer, self._place, self._unknown = int(writer), place, None
         self._is_fresh = True
         self._wire = Wire(connection, self._lose)
 
-    async def _lock(self, connection: BoundedConnection) -> tuple[tuple[int, str], bool]:
-        """Hold the writer's lock on `connection`; return what its session is known by, and whether the server syncs."""
+    async def _lock(self, connection: BoundedConnection) -> bool:
+        """Hold the writer's lock on `connection`, and return whether the server syncs."""
         limits = self._limits
         milliseconds = {"lock_ms": limits.lock_s * 1_000, "statement_ms": limits.claim_s * 1_000}
         await connection.execute(_SETTLE, {name: f"{value:.0f}" for name, value in milliseconds.items()})
-        if self._session is not None:
-            await connection.execute(_END_SESSION, self._session)
+        for session in tuple(self._sessions):
+            ended = await (await connection.execute(_END_SESSION, session)).fetchone()
+            if ended is None or ended[0]:
+                self._sessions.discard(session)
+        row = await (await connection.execute(_SELF)).fetchone()
+        if row is None:
+            raise Unavailable(f"PostgreSQL at {self._name} does not show our own session")
+        # Known from now on: a claim that breaks off may leave it behind, with the lock.
+        self._sessions.add((int(row[0]), str(row[1])))
         try:
             await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         except pg.LockNotAvailable as exc:
             raise self._held(await (await connection.execute(_HOLDER, (_LOCK,))).fetchone()) from exc
-        row = await (await connection.execute(_SELF)).fetchone()
-        if row is None:
-            raise Unavailable(f"PostgreSQL at {self._name} does not show our own session")
-        return (int(row[0]), str(row[1])), row[2] == "on"
+        return bool(row[2] == "on")
 
     def _held(self, holder: tuple[Any, ...] | None) -> FauxchangeError:
         """Return the failure of a claim while another session holds the lock."""
         who = "another session"
         if holder is not None:
             application, address, pid, since = holder
+            if pid in {own for own, _ in self._sessions}:
+                return Unavailable(
+                    f"PostgreSQL at {self._name} has not ended our session before this one (pid {pid})",
+                    retry_after_s=RETRY_AFTER_S,
+                )
             who = f"{application} on {address} (pid {pid}, since {since})"
         if self._place is not None:
             return Conflict(

@@ -75,7 +75,11 @@ class RecordTable(Generic[Record]):
         # Not strict, because SQLite's truth values are 0 and 1.
         self._decoder = msgspec.json.Decoder(list[kind], strict=False)  # type: ignore[valid-type]  # a class at run time
         names = [column.name for column in table.c]
-        self._row_of = attrgetter(*names)
+        self._row_of: Callable[[Record], Sequence[Any]] = attrgetter(*names)
+        own: Sequence[str] = getattr(kind, "__struct_fields__", ())
+        if set(own) == set(names):
+            # In the struct's own order a row is made in a tenth of the time.
+            names, self._row_of = list(own), msgspec.structs.astuple  # type: ignore[assignment]  # of a struct, as the names show
         given = func.json_each(cast(bindparam("rows"), Text)).table_valued("value")
         # Materialised, because SQLite would otherwise write out a row's text anew for each of its columns.
         rows = select(given.c.value).cte("given").prefix_with("MATERIALIZED")

@@ -100,6 +100,8 @@ class OperationRules:
     texts: frozenset[str] = frozenset()
     """The parameters that take any text, and so the word `null`."""
     media_types: frozenset[str] = frozenset()
+    as_sent: frozenset[bytes] = frozenset()
+    """The media types as most callers write them."""
 
 
 @dataclass(slots=True)
@@ -155,7 +157,7 @@ def _check_media_type(rules: OperationRules, headers: Iterable[tuple[bytes, byte
     if not rules.media_types:
         return
     for name, value in headers:
-        if name == b"content-type":
+        if name == b"content-type" and value not in rules.as_sent:
             given = value.decode("latin-1").partition(";")[0].strip().lower()
             if given not in rules.media_types:
                 raise UnsupportedMediaType(
@@ -165,11 +167,13 @@ def _check_media_type(rules: OperationRules, headers: Iterable[tuple[bytes, byte
 
 def _rules(operation: Mapping[str, Any]) -> OperationRules:
     parameters = [parameter for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
+    media_types = frozenset(operation.get("requestBody", {}).get("content", ()))
     return OperationRules(
         query=frozenset(parameter["name"] for parameter in parameters),
         repeatable=frozenset(parameter["name"] for parameter in parameters if _is_list(parameter["schema"])),
         texts=frozenset(parameter["name"] for parameter in parameters if _is_text(parameter["schema"])),
-        media_types=frozenset(operation.get("requestBody", {}).get("content", ())),
+        media_types=media_types,
+        as_sent=frozenset(name.encode() for name in media_types if name == name.lower()),
     )
 
 

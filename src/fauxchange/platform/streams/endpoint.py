@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from functools import reduce
+from operator import or_
+from typing import Any, Protocol
 
 import msgspec
 
@@ -120,6 +122,30 @@ class Sessions:
 
     open: Callable[[Peer], StreamSession]
     operations: tuple[type[Operation], ...] = ()
+    quick: tuple[type[Operation], ...] = ()
+    """Kinds that stand for those of the same `op` and are decoded quicker; what they refuse, those have to judge."""
+
+    def decoder(self, *others: type[Operation]) -> Callable[[bytes], Operation]:
+        """Return what decodes these and other operations. It raises what a decoder of `msgspec` does."""
+        exact = _decoder(*others, *self.operations)
+        if not self.quick:
+            return exact
+        named = {kind.__struct_config__.tag: kind for kind in (*others, *self.operations, *self.quick)}
+        quick = _decoder(*named.values())
+
+        def decode(message: bytes) -> Operation:
+            try:
+                return quick(message)
+            except msgspec.ValidationError:
+                return exact(message)
+
+        return decode
+
+
+def _decoder(*kinds: type[Operation]) -> Callable[[bytes], Operation]:
+    union: Any = reduce(or_, kinds)
+    decode: Callable[[bytes], Operation] = msgspec.json.Decoder(union).decode
+    return decode
 
 
 class Reading:

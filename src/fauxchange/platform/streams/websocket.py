@@ -13,9 +13,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import reduce
 from http import HTTPStatus
-from operator import or_
 from typing import Any, Literal, cast
 
 import msgspec
@@ -122,8 +120,7 @@ class StreamEndpoint:
         self.path = path
         self.hub = hub
         self.open_session = session.open
-        operations: Any = reduce(or_, (Subscribe, Unsubscribe, Ping, *session.operations))
-        self.decode: Callable[[bytes], Operation] = msgspec.json.Decoder(operations).decode
+        self.decode = session.decoder(Subscribe, Unsubscribe, Ping)
         self.heartbeat = heartbeat
         self.limits = limits
         self.metrics = metrics

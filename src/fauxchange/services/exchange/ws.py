@@ -21,6 +21,7 @@ from fauxchange.contracts.exchange.messages import (
     ClientOrderId,
     OrderMessage,
     OrderRequest,
+    QuickOrder,
     SymbolName,
 )
 from fauxchange.contracts.exchange.render import order_json, order_message, refusal_message, rejection_message
@@ -65,6 +66,12 @@ class Place(Operation, tag="place", kw_only=True):
     order: OrderRequest
 
 
+class QuickPlace(Place, tag="place", kw_only=True):
+    """Place an order as most are."""
+
+    order: QuickOrder
+
+
 class PlaceBatch(Operation, tag="place_batch", kw_only=True):
     """Place several orders in their order, each accepted or refused by itself."""
 
@@ -96,6 +103,7 @@ class CancelAll(Operation, tag="cancel_all", kw_only=True):
 
 
 OPERATIONS: Final = (Authenticate, Place, PlaceBatch, Cancel, Amend, CancelAll)
+QUICK: Final = (QuickPlace,)
 
 
 class Answer(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
@@ -134,7 +142,7 @@ def exchange_endpoint(
         heartbeat=heartbeat,
         limits=limits,
         metrics=metrics,
-        session=Sessions(lambda peer: ExchangeSession(peer, service, access, rates), OPERATIONS),
+        session=Sessions(lambda peer: ExchangeSession(peer, service, access, rates), OPERATIONS, QUICK),
     )
 
 
@@ -157,6 +165,7 @@ class ExchangeSession:
         self._handlers: dict[type[Operation], Callable[[Any], None]] = {
             Authenticate: self._authenticate,
             Place: self._place,
+            QuickPlace: self._place,
             PlaceBatch: self._place_batch,
             Cancel: self._cancel,
             Amend: self._amend,

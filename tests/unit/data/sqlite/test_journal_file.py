@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from fauxchange.data.connected_journal import ConnectedJournal
 from fauxchange.data.journal import GENESIS
 from fauxchange.data.ports import JournalBatch
 from fauxchange.data.sqlite.files import open_connection
-from fauxchange.data.sqlite.journal import JournalFile, SqliteJournal
+from fauxchange.data.sqlite.journal import JournalFile
 from fauxchange.data.sqlite.journal_file import prepare_journal, read_head, read_some
 from fauxchange.domain.errors import ConfigurationError, Conflict, DamagedJournal, FauxchangeError, Unavailable
 from fauxchange.platform.ports import DependencyStatus
@@ -28,12 +29,14 @@ APPENDING = """
 import asyncio, sys
 from pathlib import Path
 
-from fauxchange.data.sqlite.journal import JournalFile, SqliteJournal
+from fauxchange.data.connected_journal import ConnectedJournal
+
+from fauxchange.data.sqlite.journal import JournalFile
 
 
 async def main():
     file = await JournalFile.open(Path(sys.argv[1]))
-    journal = SqliteJournal(lambda: file)
+    journal = ConnectedJournal(lambda: file)
     last = await journal.last_sequence()
 
     def done(sequence, failure):
@@ -69,7 +72,7 @@ def small_pages(path: Path) -> sqlite3.Connection:
 async def write(path: Path, count: int, opener: Callable[[Path], Any] = open_connection) -> list[JournalBatch]:
     """Return the batches of a journal that was written and closed: two commands each, the fourth 5,000 bytes long."""
     file = await JournalFile.open(path, opener=opener)
-    journal = SqliteJournal(lambda: file)
+    journal = ConnectedJournal(lambda: file)
     for sequence in range(1, 2 * count, 2):
         await journal.append(sequence, sequence + 1, payload(sequence) if sequence != 7 else bytes(range(250)) * 20)
     batches = [batch async for some in journal.read() for batch in some]
@@ -116,7 +119,7 @@ async def use(path: Path, disk: Any) -> FauxchangeError | None:
     except (Unavailable, ConfigurationError) as exc:
         return exc
     try:
-        await SqliteJournal(lambda: file).append(5, 6, payload(5))
+        await ConnectedJournal(lambda: file).append(5, 6, payload(5))
     except Unavailable as exc:
         return exc
     finally:
@@ -142,7 +145,7 @@ async def test_write_error_at_any_call_leaves_the_batch_stored_or_not(
         if not faulty.mend():
             break
         file = await JournalFile.open(path, opener=faulty.open)
-        journal = SqliteJournal(lambda file=file: file)
+        journal = ConnectedJournal(lambda file=file: file)
         last = await journal.last_sequence()
         await journal.append(last + 1, last + 1, b"next")
         found = [batch async for some in journal.read() for batch in some]
@@ -162,7 +165,7 @@ async def test_running_journal_tells_the_truth_after_a_write_error_and_goes_on(
     tmp_path: Path, faulty: Any, *, after: bool
 ) -> None:
     file = await JournalFile.open(tmp_path / "it-journal.sqlite", opener=faulty.open, probe_interval_s=60)
-    journal = SqliteJournal(lambda: file)
+    journal = ConnectedJournal(lambda: file)
     last = 0
     outcomes: set[bool] = set()
 
@@ -189,7 +192,7 @@ async def test_running_journal_tells_the_truth_after_a_write_error_and_goes_on(
 
 async def test_appends_behind_a_failed_one_are_refused_and_leave_no_gap(tmp_path: Path, faulty: Any) -> None:
     file = await JournalFile.open(tmp_path / "it-journal.sqlite", opener=faulty.open, probe_interval_s=60)
-    journal = SqliteJournal(lambda: file)
+    journal = ConnectedJournal(lambda: file)
     await journal.append(1, 1, b"x")
     outcomes: dict[int, Exception | None] = {}
 
@@ -210,7 +213,7 @@ async def test_appends_behind_a_failed_one_are_refused_and_leave_no_gap(tmp_path
 
 async def test_unwritable_journal_is_down_until_it_can_be_written(tmp_path: Path, faulty: Any) -> None:
     file = await JournalFile.open(tmp_path / "it-journal.sqlite", opener=faulty.open, probe_interval_s=60)
-    journal = SqliteJournal(lambda: file)
+    journal = ConnectedJournal(lambda: file)
     faulty.fail(1, after=False)
 
     with pytest.raises(Unavailable, match="disk I/O error"):
@@ -235,7 +238,7 @@ async def test_full_disk_refuses_and_keeps_what_was_acknowledged(tmp_path: Path)
         return connection
 
     file = await JournalFile.open(path, opener=opener, probe_interval_s=60)
-    journal = SqliteJournal(lambda: file)
+    journal = ConnectedJournal(lambda: file)
     await journal.append(1, 1, b"x")
     await file.close()
     full = True
@@ -263,7 +266,7 @@ async def test_commits_wait_for_the_disk(tmp_path: Path, faulty: Any) -> None:
             return connection
 
     file = await JournalFile.open(tmp_path / "it-journal.sqlite", opener=Listening().open)
-    await SqliteJournal(lambda: file).append(1, 1, b"x")
+    await ConnectedJournal(lambda: file).append(1, 1, b"x")
     await file.close()
 
     inserted = next(index for index, text in enumerate(said) if text.startswith("INSERT INTO journal VALUES"))
@@ -283,7 +286,7 @@ async def test_journal_is_private_and_beside_the_log_leaves_nothing(tmp_path: Pa
 async def test_repetitive_payloads_are_stored_compressed(tmp_path: Path) -> None:
     path = tmp_path / "it-journal.sqlite"
     file = await JournalFile.open(path)
-    journal = SqliteJournal(lambda: file)
+    journal = ConnectedJournal(lambda: file)
 
     await journal.append(1, 1, b"the same again " * 100_000)
     await file.close()
@@ -295,7 +298,7 @@ async def test_repetitive_payloads_are_stored_compressed(tmp_path: Path) -> None
 async def test_more_waiting_than_may_wait_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fauxchange.data.sqlite.journal_writer.MAX_WAITING_BYTES", 1_000)
     file = await JournalFile.open(tmp_path / "it-journal.sqlite")
-    journal = SqliteJournal(lambda: file)
+    journal = ConnectedJournal(lambda: file)
     outcomes: list[Exception | None] = []
 
     for sequence in range(1, 11):
@@ -312,7 +315,7 @@ async def test_log_cut_at_any_byte_gives_a_prefix_of_whole_batches(tmp_path: Pat
     path, log = tmp_path / "it-journal.sqlite", tmp_path / "it-journal.sqlite-wal"
     await write(path, 3, small_pages)
     file = await JournalFile.open(path)
-    journal = SqliteJournal(lambda: file)
+    journal = ConnectedJournal(lambda: file)
     sizes: list[int] = []
     for sequence in range(7, 11, 2):
         sizes.append(log.stat().st_size if log.exists() else 0)
@@ -439,7 +442,7 @@ async def test_damaged_last_batch_is_told_by_those_who_go_on_from_it(tmp_path: P
     change(path, "UPDATE journal SET hash = prev_hash WHERE first_sequence = 5")
 
     file = await JournalFile.open(path)
-    journal = SqliteJournal(lambda: file)
+    journal = ConnectedJournal(lambda: file)
 
     with pytest.raises(DamagedJournal, match="sequence 5"):
         await journal.last_sequence()

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from fauxchange.data.connected_journal import ConnectedJournal
 from fauxchange.data.ports import Projection
 from fauxchange.data.sqlite import lanes
 from fauxchange.data.sqlite.adapter import SqliteDataAdapter
-from fauxchange.data.sqlite.journal import JournalFile, SqliteJournal
+from fauxchange.data.sqlite.journal import JournalFile
 from fauxchange.data.sqlite.lanes import ProcessLane, consumed, frames, hold
-from fauxchange.domain.errors import Conflict, Unavailable
+from fauxchange.domain.errors import Conflict, InvariantViolation, Unavailable
 from fauxchange.domain.orders import TrailBlock
 from fauxchange.platform.ports import DependencyStatus
 
@@ -67,8 +68,8 @@ async def file(tmp_path: Path) -> AsyncIterator[JournalFile]:
 
 
 @pytest.fixture
-def journal(file: JournalFile) -> SqliteJournal:
-    return SqliteJournal(lambda: file)
+def journal(file: JournalFile) -> ConnectedJournal:
+    return ConnectedJournal(lambda: file)
 
 
 def writer_of(file: JournalFile) -> int:
@@ -78,11 +79,11 @@ def writer_of(file: JournalFile) -> int:
     return lane.pid
 
 
-async def sequences(journal: SqliteJournal) -> list[int]:
+async def sequences(journal: ConnectedJournal) -> list[int]:
     return [batch.last_sequence async for some in journal.read() for batch in some]
 
 
-async def test_what_a_process_stores_is_read_here(journal: SqliteJournal) -> None:
+async def test_what_a_process_stores_is_read_here(journal: ConnectedJournal) -> None:
     await journal.append(1, 3, b"first")
     await asyncio.gather(*(journal.append(sequence, sequence, b"x" * 2_000) for sequence in range(4, 60)))
 
@@ -93,7 +94,7 @@ async def test_what_a_process_stores_is_read_here(journal: SqliteJournal) -> Non
     assert await sequences(journal) == [3, *range(4, 60)]
 
 
-async def test_jobs_larger_than_the_socket_takes_at_once_arrive_whole(journal: SqliteJournal) -> None:
+async def test_jobs_larger_than_the_socket_takes_at_once_arrive_whole(journal: ConnectedJournal) -> None:
     payloads = [os.urandom(3_000_000) for _ in range(4)]
 
     await asyncio.gather(*(journal.append(index, index, payload) for index, payload in enumerate(payloads, 1)))
@@ -102,7 +103,7 @@ async def test_jobs_larger_than_the_socket_takes_at_once_arrive_whole(journal: S
 
 
 async def test_a_dead_process_fails_what_waited_and_the_next_one_tells_what_is_stored(
-    file: JournalFile, journal: SqliteJournal
+    file: JournalFile, journal: ConnectedJournal
 ) -> None:
     await journal.append(1, 1, b"stored")
     dead = writer_of(file)
@@ -125,7 +126,7 @@ async def test_a_dead_process_fails_what_waited_and_the_next_one_tells_what_is_s
 
 
 async def test_a_full_disk_refuses_and_is_noticed_when_it_has_room_again(
-    file: JournalFile, journal: SqliteJournal
+    file: JournalFile, journal: ConnectedJournal
 ) -> None:
     await journal.append(1, 1, b"stored")
     writer = writer_of(file)
@@ -143,7 +144,7 @@ async def test_a_full_disk_refuses_and_is_noticed_when_it_has_room_again(
     assert await sequences(journal) == [1, 2]
 
 
-async def test_signals_to_the_group_are_for_the_master(file: JournalFile, journal: SqliteJournal) -> None:
+async def test_signals_to_the_group_are_for_the_master(file: JournalFile, journal: ConnectedJournal) -> None:
     await journal.append(1, 1, b"before")
     writer = writer_of(file)
 
@@ -168,8 +169,26 @@ async def test_closing_finishes_what_was_handed_over(tmp_path: Path) -> None:
     assert not _runs(writer)
     assert sorted(os.listdir(tmp_path)) == ["journal.sqlite", "journal.sqlite.lock"]
     again = await JournalFile.open(path)
-    assert (await sequences(SqliteJournal(lambda: again)))[-1] == 100
+    assert (await sequences(ConnectedJournal(lambda: again)))[-1] == 100
     await again.close()
+
+
+async def test_closing_ends_a_process_that_does_not_end_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "CLOSE_TIMEOUT_S", 0.1)
+    file = await JournalFile.open(tmp_path / "journal.sqlite", own_process=True)
+    lane = file.writer._lane
+    assert isinstance(lane, ProcessLane)
+    pid = lane.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+
+    async with asyncio.timeout(DEADLINE_S):
+        await file.close()
+
+    assert lane.pid is None
+    os.close(await hold(tmp_path / "journal.sqlite"))
 
 
 def test_a_killed_master_leaves_what_it_acknowledged_and_no_process(tmp_path: Path) -> None:
@@ -207,7 +226,7 @@ def _runs(pid: int) -> bool:
 
 async def _stored(path: Path) -> list[int]:
     file = await JournalFile.open(path)
-    stored = await sequences(SqliteJournal(lambda: file))
+    stored = await sequences(ConnectedJournal(lambda: file))
     await file.close()
     return stored
 
@@ -271,6 +290,22 @@ async def test_a_read_model_process_that_dies_is_replaced(tmp_path: Path) -> Non
     await data.exchange.store(Projection(sequence=5, document={}))
     assert data.health()["sqlite"].status is DependencyStatus.OK
     assert (await data.exchange.position())[0] == 5
+    await data.disconnect()
+
+
+async def test_a_number_that_no_column_holds_is_refused_and_the_process_goes_on(tmp_path: Path) -> None:
+    data = SqliteDataAdapter(tmp_path / "fauxchange.sqlite", own_processes=True)
+    await data.connect()
+    assert data._database is not None
+    transactions = data._database._transactions
+    assert transactions is not None
+    pid = transactions._lane.pid
+
+    with pytest.raises(InvariantViolation, match="too large"):
+        await transactions.carry_out([("SELECT :number", {"number": 2**70})])
+    await data.exchange.store(Projection(sequence=5, document={}))
+
+    assert transactions._lane.pid == pid
     await data.disconnect()
 
 

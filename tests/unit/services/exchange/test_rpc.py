@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 from exchange_kit import ORIGIN, START_NS, Exchange, FaultyJournal
+from gateway_kit import Gateway, Kernel, until
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fauxchange.contracts.exchange.messages import AccountRequest, KeyRequest, TransferRequest
@@ -67,12 +68,17 @@ class Venue:
         self.server = server
         self.stub = exchange_pb2_grpc.ExchangeServiceStub(channel)
         self.heartbeat: Heartbeat
+        self.gateway: Gateway | None = None
 
     async def trader(self, **funds: str) -> Trader:
         account = str((await self.service.create_account(AccountRequest(name="somebody"), ORIGIN)).account)
         for asset, amount in funds.items():
             await self.service.deposit(account, TransferRequest(asset=asset, amount=amount), ORIGIN)
         key, secret = await self.service.create_key(account, KeyRequest(), ORIGIN)
+        gateway = self.gateway
+        if gateway is not None:
+            # What is not done by way of the gateway reaches it in its own time.
+            await until(lambda: gateway.replica.find(key.api_key))
         return Trader(int(account), key.api_key, secret)
 
     def call(self, trader: Trader, method: str, request: Any) -> Any:
@@ -164,7 +170,12 @@ async def _end(session: Session) -> tuple[grpc.StatusCode, str]:
 
 @asynccontextmanager
 async def _running(
-    *, journal: bool = False, per_second: int = 0, limits: StreamLimits | None = None, max_streams: int = 100
+    *,
+    journal: bool = False,
+    per_second: int = 0,
+    limits: StreamLimits | None = None,
+    max_streams: int = 100,
+    by_gateway: bool = False,
 ) -> AsyncIterator[Venue]:
     adapter = MemoryDataAdapter()
     await adapter.connect()
@@ -175,10 +186,18 @@ async def _running(
     access = Access(exchange.venue.registry, box, admin_key=ADMIN_KEY, wall_ns=lambda: START_NS, not_before_ns=START_NS)
     metrics, health = PrometheusMetrics("fauxchange", "i-1", "1"), HealthRegistry()
     heartbeat = Heartbeat(epoch=1, interval_s=5.0, now_ns=exchange.clock.now_ns)
+    rates = RateLimits(exchange.clock, per_second=per_second)
+    kernel = Kernel(exchange, access=access, limits=rates, box=box, admin_key=ADMIN_KEY)
+    gateway: Gateway | None = None
+    if by_gateway:
+        await kernel.open()
+        gateway = Gateway(kernel.target)
+        gateway.begin()
+        await gateway.until_linked()
     rpc = ExchangeRpc(
-        exchange.service,
-        access=access,
-        rates=RateLimits(exchange.clock, per_second=per_second),
+        exchange.service if gateway is None else gateway.service,
+        access=access if gateway is None else gateway.access,
+        rates=rates if gateway is None else gateway.allowances,
         limits=limits or StreamLimits(),
         heartbeat=heartbeat,
         metrics=StreamMetrics(metrics),
@@ -195,19 +214,23 @@ async def _running(
         async with grpc.aio.insecure_channel(server.target) as channel:
             venue = Venue(exchange, rpc, server, channel)
             venue.heartbeat = heartbeat
+            venue.gateway = gateway
             yield venue
     finally:
         if journal:
             exchange.journal.let_go()
         rpc.end_streams()
         await server.stop()
+        if gateway is not None:
+            await gateway.stop()
+        await kernel.shut()
         await exchange.stop()
         await adapter.disconnect()
 
 
-@pytest.fixture
-async def venue() -> AsyncIterator[Venue]:
-    async with _running() as running:
+@pytest.fixture(params=["in one process", "by way of a gateway"])
+async def venue(request: pytest.FixtureRequest) -> AsyncIterator[Venue]:
+    async with _running(by_gateway=request.param == "by way of a gateway") as running:
         yield running
 
 
@@ -532,13 +555,13 @@ async def test_commands_are_journalled_with_who_asked_and_from_where(venue: Venu
     trader = await venue.trader(USD="100000")
     metadata = (*trader.signed("PlaceOrder"), ("x-request-id", "request-7"))
     origins = []
-    place_order = venue.service.place_order
+    submit_order = venue.service.submit_order
 
-    async def noted(account: int, request: Any, origin: Any) -> Any:
+    def noted(account: int, request: Any, origin: Any, done: Any) -> None:
         origins.append(origin)
-        return await place_order(account, request, origin)
+        submit_order(account, request, origin, done)
 
-    venue.service.place_order = noted
+    venue.service.submit_order = noted
 
     await venue.stub.PlaceOrder(limit(BUY, "0.1", "50000"), metadata=metadata)
 
@@ -737,6 +760,9 @@ async def test_private_streams_want_credentials_and_end_when_the_key_is_revoked(
     await call.read()
 
     await venue.service.revoke_key(str(trader.account), trader.key, ORIGIN)
+    gateway = venue.gateway
+    if gateway is not None:
+        await until(lambda: not gateway.access.stands(trader.key))
     venue.heartbeat.beat()
     _, trailing = await _failure(_read_to_end(call))
 

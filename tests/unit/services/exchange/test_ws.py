@@ -94,6 +94,9 @@ class FakeExchange:
 
     # What the edge calls
 
+    def kernel_session(self, account: int, origin: Origin) -> None:
+        return None
+
     def submit_order(
         self, account: int, request: OrderRequest, origin: Origin, done: Callable[[Outcome], None]
     ) -> None:
@@ -768,7 +771,7 @@ async def test_a_repeated_order_belongs_to_the_session_that_placed_it(running: R
 async def test_canceling_what_was_left_is_tried_again_while_the_exchange_cannot(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fauxchange.services.exchange.ws.RETRY_S", 0.01)
+    monkeypatch.setattr("fauxchange.services.exchange.service.leftovers.RETRY_S", 0.01)
     async with running.trader(cancel_on_disconnect=True) as client:
         await client.ask("place_batch", orders=[ORDER] * 3)
         running.exchange.away = True

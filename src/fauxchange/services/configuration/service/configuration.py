@@ -100,6 +100,7 @@ class ConfigurationService:
         self._configured = Configured()
         self._is_loaded = False
         self._is_certain = False
+        self._unknown: Sequence[ConfigurationChange] = ()
         self._problem = ""
         self._changing = asyncio.Lock()
         self.waiting = Waiting(count=metrics.watchers.set)
@@ -329,6 +330,7 @@ class ConfigurationService:
         except BaseException as exc:
             # It may be stored all the same, when its storing was cut short.
             self._is_certain = False
+            self._unknown = changes
             self._problem = str(exc) or type(exc).__name__
             raise
 
@@ -337,30 +339,34 @@ class ConfigurationService:
         for change in changes:
             before = self._configured.get(change.service, change.environment, change.key)
             self._configured.apply(change)
-            self._trail.record(
-                "configuration.deleted" if change.is_deletion else "configuration.changed",
-                actor=change.actor,
-                subject=f"{change.service}/{change.environment}/{change.key}",
-                data={
-                    "version": change.version,
-                    "type": change.type,
-                    **change.content,
-                    "before": None if before is None else before.value,
-                    "comment": change.comment,
-                },
-            )
+            self._record(change, before)
             self.waiting.wake(change.service, change.environment)
         self._metrics.keys.set(self._configured.keys)
+
+    def _record(self, change: ConfigurationChange, before: ConfigurationChange | None) -> None:
+        self._trail.record(
+            "configuration.deleted" if change.is_deletion else "configuration.changed",
+            actor=change.actor,
+            subject=f"{change.service}/{change.environment}/{change.key}",
+            data={
+                "version": change.version,
+                "type": change.type,
+                **change.content,
+                "before": None if before is None else before.value,
+                "comment": change.comment,
+            },
+        )
 
     async def _catch_up(self) -> None:
         """Read the store anew. Raises: Unavailable."""
         try:
-            configured = Configured(await self._repository.current())
+            found = await self._repository.current()
         except Unavailable as exc:
             if self._problem != exc.message:
                 log.warning("configuration_store_away", error=exc.message)
             self._problem = exc.message
             raise
+        configured = Configured(found)
         before, self._configured = self._configured, configured
         if not self._is_loaded:
             with suppress(Unavailable):
@@ -368,6 +374,11 @@ class ConfigurationService:
             log.info("configuration_loaded", version=configured.version, keys=configured.keys)
         self._is_loaded = self._is_certain = True
         self._problem = ""
+        unknown, self._unknown = self._unknown, ()
+        for change in unknown:
+            if change in found:
+                # Its author was told that nobody knows; the trail must not lack it.
+                self._record(change, before.get(change.service, change.environment, change.key))
         for service, environment, namespace in configured.namespaces():
             if namespace.version != before.namespace(service, environment).version:
                 self.waiting.wake(service, environment)

@@ -23,8 +23,6 @@ from fauxchange.services.exchange.service.requests import Caller, Origin
 CallersRequest = Request[Caller, Any, Any]
 Headers = tuple[tuple[bytes, bytes], ...]
 
-_SIGNING: Final = frozenset({b"fx-key", b"fx-timestamp", b"fx-signature", b"fx-window", b"fx-nonce"})
-
 _encode = msgspec.json.Encoder().encode
 
 
@@ -70,7 +68,7 @@ class Callers:
 
     async def _identify(self, request: CallersRequest) -> None:
         scope = request.scope
-        given = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _SIGNING}
+        given = dict(scope["headers"])
         try:
             key, timestamp, signature = given[b"fx-key"], given[b"fx-timestamp"], given[b"fx-signature"]
         except KeyError as exc:
@@ -80,12 +78,12 @@ class Callers:
         query = scope["query_string"]
         target = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
         scope["user"] = self._access.signed(
-            key=key,
-            timestamp=timestamp,
-            signature=signature,
+            key=key.decode("latin-1"),
+            timestamp=timestamp.decode("latin-1"),
+            signature=signature.decode("latin-1"),
             message=scope["method"].encode() + target + await request.body(),
-            window=given.get(b"fx-window"),
-            nonce=given.get(b"fx-nonce"),
+            window=None if (window := given.get(b"fx-window")) is None else window.decode("latin-1"),
+            nonce=None if (nonce := given.get(b"fx-nonce")) is None else nonce.decode("latin-1"),
         )
 
     async def charge(self, request: CallersRequest, cost: int) -> None:

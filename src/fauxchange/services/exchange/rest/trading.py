@@ -20,6 +20,7 @@ from fauxchange.contracts.exchange.messages import (
     OrderMessage,
     OrderRequest,
     OrdersResponse,
+    QuickOrder,
 )
 from fauxchange.contracts.exchange.refusals import refusal
 from fauxchange.data.ports import FillQuery, LedgerQuery, OrderQuery
@@ -133,7 +134,7 @@ class _Orders:
 def _placing(service: ExchangeApi, callers: Callers, orders: _Orders) -> list[ControllerRouterHandler]:
     @post(
         "/orders",
-        dto=strict_body(OrderRequest),
+        dto=strict_body(OrderRequest, quick=QuickOrder),
         responses={**_PLACED_BEFORE, **problem_responses(404, 409, 429), **REJECTED},
     )
     async def place_order(request: CallersRequest, data: JSONBody[OrderRequest]) -> Rendered[OrderMessage]:
@@ -158,7 +159,7 @@ def _placing(service: ExchangeApi, callers: Callers, orders: _Orders) -> list[Co
 
     @post(
         "/orders/{order_id:str}/replace",
-        dto=strict_body(OrderRequest),
+        dto=strict_body(OrderRequest, quick=QuickOrder),
         responses={**_PLACED_BEFORE, **problem_responses(409, 429), **REJECTED},
     )
     async def replace_order(

@@ -14,6 +14,7 @@ accepted then.
 import hmac
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
@@ -264,6 +265,7 @@ class Access:
         return known
 
 
+@lru_cache(maxsize=64)
 def _window_ms(window: str) -> int:
     if window.isascii() and window.isdigit() and len(window) <= 5 and 0 < int(window) <= MAX_WINDOW_MS:
         return int(window)

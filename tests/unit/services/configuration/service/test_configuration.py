@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from configuration_kit import HERE, BreakableConfiguration, Kit, loaded, place, until
 
+from fauxchange.data.memory.trail import MemoryAudit
 from fauxchange.data.ports import AuditQuery, ConfigurationQuery
 from fauxchange.domain.audit import first_broken
 from fauxchange.domain.configuration import ValueType
@@ -257,6 +258,19 @@ async def test_a_change_whose_storing_was_not_confirmed_is_found_before_the_next
     assert kit.values() == {"mode": "wild"}
 
 
+async def test_a_change_that_was_found_to_be_stored_is_in_the_trail_and_one_that_was_not_is_not() -> None:
+    kit = await loaded()
+    kit.repository.loses_answers = True
+    await refused(kit.set("mode", "wild"))
+    kit.repository.loses_answers, kit.repository.is_away = False, True
+    await refused(kit.set("spread_bps", "5"))
+    kit.repository.is_away = False
+
+    await kit.set("pause", "1s")
+
+    assert await kit.events() == [("changed", "bot/development/mode"), ("changed", "bot/development/pause")]
+
+
 async def test_the_service_comes_back_by_itself() -> None:
     repository = BreakableConfiguration()
     await (await loaded(repository=repository)).set("mode", "calm")
@@ -272,15 +286,16 @@ async def test_the_service_comes_back_by_itself() -> None:
     assert kit.values() == {"mode": "calm"}
 
 
-async def test_a_change_beside_that_of_another_process_takes_the_next_version() -> None:
-    repository = BreakableConfiguration()
-    first, second = await loaded(repository=repository), await loaded(repository=repository)
+async def test_a_change_beside_that_of_another_process_takes_the_next_version_and_place_in_the_trail() -> None:
+    stores: dict[str, Any] = {"repository": BreakableConfiguration(), "audit": MemoryAudit()}
+    first, second = await loaded(**stores), await loaded(**stores)
     await first.set("mode", "calm")
 
     change = await second.set("pause", "1s")
 
     assert change.version == 2
     assert second.values() == {"mode": "calm", "pause": "1s"}
+    assert await second.events() == [("changed", "bot/development/mode"), ("changed", "bot/development/pause")]
 
 
 # Waiting

@@ -174,9 +174,10 @@ class FakeExchange:
     def fills_in_memory(self, order_id):
         return self.fills_of.get(order_id, ())
 
-    async def orders(self, query):
+    async def placements(self, query):
         self.queries.append(query)
-        return Page([record for record in self.placed if record.account == query.account], "more")
+        mine = [record for record in self.placed if record.account == query.account]
+        return Page([Placement(record, self.fills_in_memory(record.order_id)) for record in mine], "more")
 
     async def fills(self, query):
         self.queries.append(query)
@@ -268,7 +269,7 @@ class FakeExchange:
     async def withdraw(self, account_id, request, origin, idempotency_key=None):
         return self._transfer(account_id, request, idempotency_key)
 
-    def balances(self, account):
+    async def current_balances(self, account):
         return [Balance("USD", 1_000_000_000, 50_000_000)]
 
     async def create_key(self, account_id, request, origin):

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from exchange_kit import ORIGIN, Exchange, FaultyJournal, order
+from redis_kit import eventually
 
 from fauxchange.data.memory.adapter import MemoryDataAdapter
-from fauxchange.domain.errors import Unavailable
+from fauxchange.domain.errors import Conflict, Unavailable
 from fauxchange.services.exchange.service.requests import Outcome
 from fauxchange.services.exchange.service.sequencer import ENOUGH, TURNS
 
@@ -188,6 +189,26 @@ async def test_an_unknown_outcome_is_told_as_such_and_found_out_later(
     found = await exchange.service.order(account, "client:mine")
     assert found.order.status == 0
     assert (await exchange.place(account, "buy", "0.001", "50000", client_order_id="mine")).repeated
+
+
+async def test_a_journal_that_another_has_taken_over_leaves_nobody_waiting(
+    exchange: Exchange, journal: FaultyJournal
+) -> None:
+    account = await exchange.account(USD="1000000")
+    journal.fail_before = 1
+    journal.lost = Conflict("another process has gone on with it", code="journal_taken_over")
+    failed: list[BaseException | None] = []
+    exchange.task_over = lambda task: failed.append(task.exception())
+
+    async with asyncio.timeout(30):
+        with pytest.raises(Unavailable) as told:
+            await exchange.place(account, "buy", "0.001", "50000")
+        await exchange.sequencer.close()
+    await eventually(lambda: failed)
+
+    assert failed == [journal.lost]
+    assert told.value.code == "outcome_unknown"
+    assert "another process" in exchange.sequencer.health().detail
 
 
 async def test_a_full_queue_refuses_and_takes_nothing_of_what_it_refuses(exchange: Exchange) -> None:
