@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from fauxchange.domain.errors import InvalidRequest
-from fauxchange.platform.http.bodies import decode_body
+from fauxchange.platform.http.bodies import decode_body, strict_body
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -15,6 +15,12 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
 
 class Sheet(msgspec.Struct, forbid_unknown_fields=True):
     lines: list[Line]
+
+
+class QuickSheet(Sheet, forbid_unknown_fields=True):
+    def __post_init__(self):
+        if len(self.lines) > 1:
+            raise ValueError("too many to be quick")
 
 
 SHEET = msgspec.json.Decoder(Sheet)
@@ -74,3 +80,28 @@ def test_a_body_that_is_nested_too_deeply_is_refused():
         decode_body(msgspec.json.Decoder(), b"[" * 30_000)
 
     assert (raised.value.code, raised.value.field) == ("malformed_body", "body")
+
+
+def reader(**options):
+    # The framework makes it for a route; how it reads a body depends on nothing of that.
+    return object.__new__(strict_body(Sheet, **options)).decode_bytes
+
+
+def test_a_body_is_decoded_quickly_where_it_can_be():
+    read = reader(quick=QuickSheet)
+
+    one, two = (read(b'{"lines": [' + b", ".join([b'{"name": "a"}'] * count) + b"]}") for count in (1, 2))
+
+    assert type(one) is QuickSheet
+    assert two == Sheet([Line("a"), Line("a")])
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"lines": 1}', b'{"lines": [], "colour": 1}', b'{"lines": ["\xff"]}'])
+def test_a_body_that_is_wrong_is_told_the_same_however_it_is_decoded(body):
+    told = []
+    for options in ({}, {"quick": QuickSheet}):
+        with pytest.raises(InvalidRequest) as raised:
+            reader(**options)(body)
+        told.append((raised.value.code, raised.value.field, raised.value.message))
+
+    assert told[0] == told[1]

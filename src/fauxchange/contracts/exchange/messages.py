@@ -81,7 +81,7 @@ class OrderRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omi
 
 
 class QuickOrder(OrderRequest, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A limit order as most are, decoded in half the time; what it refuses is to be decoded as an `OrderRequest`.
+    """An order as most are, decoded in half the time; what this refuses is to be decoded as an `OrderRequest`.
 
     Most of an order's decoding is patterns of its texts, and most amounts and symbols have been seen before.
     """
@@ -97,14 +97,12 @@ class QuickOrder(OrderRequest, kw_only=True, forbid_unknown_fields=True, omit_de
     def __post_init__(self) -> None:
         symbol, quantity, price, name = self.symbol, self.quantity, self.price, self.client_order_id
         # What is longer is not looked up, and so not remembered: nobody fills the memory with it.
-        if (
-            quantity is None
-            or price is None
-            or len(symbol) > MAX_TEXT
-            or len(quantity) > MAX_TEXT
-            or len(price) > MAX_TEXT
-            or not (_is_symbol(symbol) and _is_amount(quantity) and _is_amount(price))
-            or (name is not None and _client_order_id(name) is None)
+        if not (
+            len(symbol) <= MAX_TEXT
+            and _is_symbol(symbol)
+            and (quantity is None or (len(quantity) <= MAX_TEXT and _is_amount(quantity)))
+            and (price is None or (len(price) <= MAX_TEXT and _is_amount(price)))
+            and (name is None or _client_order_id(name) is not None)
         ):
             raise ValueError("an OrderRequest says what is wrong, if anything is")
 

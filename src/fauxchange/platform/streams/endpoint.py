@@ -17,6 +17,7 @@ from fauxchange.platform.streams.topics import ANY_SYMBOL, StreamMessage, Topic
 from fauxchange.platform.tracing import RequestContext
 
 HEARTBEAT_CHANNEL = "heartbeat"
+_NOT_QUICK = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ class Sessions:
         def decode(message: bytes) -> Operation:
             try:
                 return quick(message)
-            except msgspec.ValidationError:
+            except _NOT_QUICK:
                 return exact(message)
 
         return decode

@@ -9,6 +9,7 @@ Source: RFC 6455, section 5.2
 import struct
 
 _FINAL_TEXT = 0x81
+_MIDDLE = struct.Struct("!BBH")
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -17,5 +18,5 @@ def text_frame(payload: bytes) -> bytes:
     if length < 126:
         return bytes((_FINAL_TEXT, length)) + payload
     if length < 65_536:
-        return struct.pack("!BBH", _FINAL_TEXT, 126, length) + payload
+        return _MIDDLE.pack(_FINAL_TEXT, 126, length) + payload
     return struct.pack("!BBQ", _FINAL_TEXT, 127, length) + payload

@@ -121,6 +121,43 @@ def test_a_resting_order_says_what_it_is_and_leaves_out_what_it_is_not():
     }
 
 
+AMOUNTS = st.integers(0, 10**15)
+MAYBE_TEXTS = st.none() | st.text(max_size=40)
+ORDERS = st.builds(
+    order,
+    order_id=st.integers(1, 2**62),
+    client_order_id=MAYBE_TEXTS,
+    side=st.integers(0, 1),
+    order_type=st.integers(0, 5),
+    time_in_force=st.integers(0, 3),
+    post_only=st.booleans(),
+    self_trade_prevention=st.integers(0, 3),
+    price_ticks=AMOUNTS,
+    stop_ticks=AMOUNTS,
+    order_lots=AMOUNTS,
+    display_lots=AMOUNTS,
+    amount=AMOUNTS,
+    expires_ns=st.just(0) | st.integers(T0_NS, 2**62),
+    status=st.integers(0, 5),
+    reason=st.just(0) | st.sampled_from(sorted(REFUSALS)),
+    cum_lots=AMOUNTS,
+    leaves_lots=AMOUNTS,
+    cum_quote=AMOUNTS,
+    fee=st.integers(-(10**9), 10**9),
+    triggered=st.booleans(),
+    replaces=AMOUNTS,
+    updated_ns=st.just(T0_NS) | st.integers(T0_NS, 2**62),
+    verdict=MAYBE_TEXTS,
+)
+
+
+@given(ORDERS, st.lists(st.builds(fill, client_order_id=MAYBE_TEXTS, last_lots=AMOUNTS), max_size=2))
+def test_an_order_written_at_once_is_byte_for_byte_its_encoded_message(record, fills):
+    expected = msgspec.json.encode(render.order_message(record, listing(), fills))
+
+    assert render.order_json(record, listing(), fills) == expected
+
+
 def test_an_order_says_everything_that_it_has():
     record = order(
         side=1,

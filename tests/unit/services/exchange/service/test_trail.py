@@ -80,6 +80,21 @@ def _blocks() -> list[TrailBlock]:
     return blocks
 
 
+def test_records_added_together_are_the_records_added_one_by_one() -> None:
+    rows = [sequence.to_bytes(8, "little") + bytes(16 * 8) for sequence in (1, 2, 3)]
+    notes = [msgspec.msgpack.encode([[name]]) for name in ("me", "you", "somebody")]
+    events = [bytes([byte]) * 160 * count for byte, count in ((1, 2), (2, 0), (3, 1))]
+    together, one_by_one = TrailWriter(), TrailWriter()
+
+    together.add_batch(b"".join(rows), notes, b"".join(events), (0, 2, 2, 3), 7)
+    for row, note, these, count in zip(rows, notes, events, (2, 0, 1), strict=True):
+        one_by_one.add(row, note, these, count, 7)
+
+    blocks = [writer.take() for writer in (together, one_by_one)]
+    assert [block is not None and block.pack() for block in blocks] == [blocks[0] and blocks[0].pack()] * 2
+    assert together.last_hash == one_by_one.last_hash
+
+
 def test_blocks_chain_to_each_other() -> None:
     blocks = _blocks()
 
