@@ -10,7 +10,7 @@ import pytest
 from redis_kit import eventually, patient, stores
 
 from fauxchange.data.memory.price_streams import MemoryPriceStreams
-from fauxchange.data.ports import Continuity, PriceStreams, StreamedPrices
+from fauxchange.data.ports import Continuity, DataAdapter, PriceStreams, StreamedPrices
 from fauxchange.data.redis.metrics import RedisMetrics
 from fauxchange.data.redis.price_streams import RedisPriceStreams
 from fauxchange.domain.errors import InvalidRequest
@@ -224,3 +224,10 @@ async def test_publishing_nothing_is_allowed(streams: PriceStreams) -> None:
 
 def test_metrics_may_be_left_out() -> None:
     RedisMetrics(None).dropped(1, "overflow")
+
+
+async def test_every_data_adapter_takes_prices_to_its_followers(adapter: DataAdapter) -> None:
+    adapter.price_streams.publish(prices(1, 2))
+    told = await heard(adapter.price_streams, {"BTC/USD": (EPOCH, 1)}, 2)
+
+    assert [feed for event in told for feed in event.prices][-1] == price(2)

@@ -42,6 +42,8 @@ LONGEST_PAUSE_S = 2.0
 SHORTEST_TRY_S = 0.05
 
 _NOTHING_DONE = (NotConnected, RateLimited)
+KERNEL_AWAY = "kernel_away"
+"""A gateway's word that it could not pass the request on; one that it did is `outcome_unknown`."""
 _PASSING = (Unavailable, DeadlineExceeded, RateLimited, StaleTimestamp)
 _DEFINITE = (InvalidRequest, NotFound, Conflict, Rejected)
 """What the venue answers only after it has looked whether it knows the request."""
@@ -164,7 +166,7 @@ class Conversations:
 
 
 def _may_have_been_done(call: Call[Any], failure: ApiError) -> bool:
-    if call.method == "GET" or isinstance(failure, _NOTHING_DONE):
+    if call.method == "GET" or isinstance(failure, _NOTHING_DONE) or failure.code == KERNEL_AWAY:
         return False
     return isinstance(failure, Unavailable | DeadlineExceeded | ServerError)
 

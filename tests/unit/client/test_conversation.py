@@ -171,6 +171,15 @@ def test_a_change_is_repeated_if_nothing_can_have_been_done(refusal: Step, make_
     assert venue.asked == ["PATCH /orders/17"] * 2
 
 
+def test_a_gateway_that_could_not_pass_an_order_on_leaves_no_doubt() -> None:
+    away = problem(503, "kernel_away")
+    venue = Venue(away, away, away)
+
+    with pytest.raises(Unavailable, match="it is kernel_away"):
+        venue.talk(requests.place_order(ORDER))
+    assert venue.asked == [PLACE] * 3
+
+
 @pytest.mark.parametrize("failure", [lost, timed_out, problem(500, "internal_error"), problem(503, "unavailable")])
 def test_a_change_that_may_have_been_made_is_not_repeated(failure: Step) -> None:
     venue = Venue(failure, answer({}))

@@ -181,6 +181,10 @@ class FollowedPrices:
 
     def _note_gap(self, first: PriceFeed) -> None:
         epoch, last = self._read.get(first.symbol, (first.epoch, first.sequence - 1))
-        missed = max(0, first.sequence - 1 - last) if first.epoch == epoch else 0
+        if first.epoch != epoch:
+            # Market data was started anew; what its last run made after our last price is not known.
+            log.info("prices_begin_anew", symbol=first.symbol, epoch=first.epoch, sequence=first.sequence)
+            return
+        missed = max(0, first.sequence - 1 - last)
         self._metrics.missed.inc(missed)
-        log.warning("prices_missed", symbol=first.symbol, missed=missed, epoch=first.epoch, sequence=first.sequence)
+        log.warning("prices_missed", symbol=first.symbol, missed=missed, sequence=first.sequence)

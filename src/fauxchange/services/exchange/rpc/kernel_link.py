@@ -270,7 +270,11 @@ class Link:
             while self._out and self.failure is None:
                 batch, self._out = links.first_batch(self._out)
                 self._waiting_bytes -= sum(map(len, batch))
-                await self._context.write(pb.LinkBatch(messages=links.pack(batch)))
+                try:
+                    await self._context.write(pb.LinkBatch(messages=links.pack(batch)))
+                except grpc.aio.InternalError as exc:
+                    # How a write finds out that the connection went under it.
+                    raise Unavailable("the gateway's connection is lost") from exc
             if self.failure is not None:
                 raise self.failure
 

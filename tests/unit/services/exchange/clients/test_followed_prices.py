@@ -128,7 +128,10 @@ async def test_a_gap_in_the_numbers_is_counted_and_named_and_another_epoch_is_no
             await f.until(lambda: len(f.heard) == 4)
 
         assert f.shown("exchange_prices_missed_total") == 3
-        assert [(each["event"], each["missed"]) for each in logs] == [("prices_missed", 3), ("prices_missed", 0)]
+        assert [(each["event"], each.get("missed")) for each in logs] == [
+            ("prices_missed", 3),
+            ("prices_begin_anew", None),
+        ]
         assert f.prices.latest(BTC) == FeedPrice(BTC, 0, 10_010, 10_100)
 
 
