@@ -17,7 +17,7 @@ from dashboards import DASHBOARDS, render  # noqa: E402 - beside this file, whic
 
 from fauxchange.data.postgres.roles import bootstrap_sql  # noqa: E402
 from fauxchange.data.redis.acl import USERS  # noqa: E402
-from fauxchange.venue.services import SERVICES  # noqa: E402
+from fauxchange.venue.services import GATEWAYS, SERVICES  # noqa: E402
 
 HEALTH_USER = "user health on nopass resetchannels -@all +ping"
 """For the health check of the container: it can do nothing else, so it needs no password."""
@@ -36,8 +36,8 @@ def files() -> Mapping[Path, str]:
 
 
 def users_template() -> str:
-    """Return the users of Redis, one per service that exists; `#@NAME@` stands for the hash of a password."""
-    services = {f"{name}-adapter" for name in SERVICES}
+    """Return the users of Redis, one per service and gateway that exists; `#@NAME@` is for the hash of a password."""
+    services = {f"{name}-adapter" for name in (*SERVICES, *GATEWAYS)}
     lines = ["user default off", HEALTH_USER]
     for user in USERS:
         if user.name in services:

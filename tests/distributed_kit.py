@@ -10,7 +10,7 @@ import httpx
 from fauxchange.data.postgres.roles import SCHEMAS_OF, grant_statements
 from fauxchange.data.redis.acl import acl_lines
 from fauxchange.testing.servers import Database, PostgresServer, RedisServer
-from fauxchange.venue.services import SERVICES
+from fauxchange.venue.services import GATEWAYS, SERVICES
 
 ADMIN_KEY = "an-admin-key-for-tests"
 AUDIT_KEY = "an-audit-key-for-tests"
@@ -40,8 +40,8 @@ def make_roles(server: PostgresServer, database: Database) -> None:
 
 
 def make_users(server: RedisServer) -> None:
-    """Make the Redis user of each service."""
-    users = {f"{name}-adapter": PASSWORD for name in SERVICES}
+    """Make the Redis user of each service and gateway."""
+    users = {f"{name}-adapter": PASSWORD for name in (*SERVICES, *GATEWAYS)}
     server.load_acl(line for line in acl_lines(users) if not line.startswith("user default"))
 
 

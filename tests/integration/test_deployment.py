@@ -25,12 +25,12 @@ from distributed_kit import eventually, health_of, unwell
 from fauxchange.testing import started
 from fauxchange.testing.processes import APART, VenueProcess, clean_environment
 from fauxchange.testing.servers import start_postgres, start_redis
-from fauxchange.venue.services import SERVICES
+from fauxchange.venue.services import GATEWAYS, SERVICES
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PASSWORDS = {
     "DATABASE_OWNER_PASSWORD": "of-the-owner",
-    **{f"{name.upper().replace('-', '_')}_ADAPTER_PASSWORD": f"$of&{name}'s own\"" for name in SERVICES},
+    **{f"{name.upper().replace('-', '_')}_ADAPTER_PASSWORD": f"$of&{name}'s own\"" for name in (*SERVICES, *GATEWAYS)},
 }
 """With characters that a shell or SQL might take for something else."""
 

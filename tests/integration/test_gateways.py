@@ -182,6 +182,12 @@ def order(system: Gateways, name: str, **more: Any) -> dict[str, Any]:
     }
 
 
+def test_a_gateway_tells_the_health_of_its_link_and_of_the_registry(system: Gateways) -> None:
+    told = httpx.get(f"{system.urls[0]}{API}/health").json()["services"]["exchange-gateway"]
+
+    assert {name: one["status"] for name, one in told["dependencies"].items()} == {"kernel": "ok", "registry": "ok"}
+
+
 async def test_what_is_done_with_one_gateway_is_seen_at_once_with_the_other(
     system: Gateways, http: httpx.AsyncClient, trader: Trader
 ) -> None:

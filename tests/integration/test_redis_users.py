@@ -30,6 +30,12 @@ PRICE = PriceFeed(
 )
 MARKET_DATA, EXCHANGE = USERS[0], USERS[1]
 every_user = pytest.mark.parametrize("user", USERS, ids=lambda user: user.name)
+every_user_that_caches = pytest.mark.parametrize(
+    "user", [user for user in USERS if user.caches], ids=lambda user: user.name
+)
+every_gateway = pytest.mark.parametrize(
+    "user", [user for user in USERS if "gateway" in user.name], ids=lambda user: user.name
+)
 
 
 @pytest.fixture
@@ -72,13 +78,22 @@ def instance(user: RedisUser) -> ServiceInstance:
     )
 
 
-@every_user
-async def test_cache_and_registry_work_under_the_service_s_own_user(opened: Opened, user: RedisUser) -> None:
+@every_user_that_caches
+async def test_the_cache_works_under_the_service_s_own_user(opened: Opened, user: RedisUser) -> None:
     redis = await opened(user)
 
     await redis.cache.set("a", b"1", ttl_s=60)
     await redis.cache.set("b", b"2")
     values = await redis.cache.get("a"), list(await redis.cache.keys()), await redis.cache.delete("a*")
+
+    assert values == (b"1", ["a", "b"], 1)
+    assert redis.health()["cache"].status is DependencyStatus.OK
+
+
+@every_user
+async def test_the_registry_works_under_the_service_s_own_user(opened: Opened, user: RedisUser) -> None:
+    redis = await opened(user)
+
     await redis.discovery.register(instance(user))
     beaten = await redis.discovery.heartbeat(user.registered_name, f"of-{user.name}")
     cleaned = await redis.discovery.clean_up()
@@ -86,7 +101,6 @@ async def test_cache_and_registry_work_under_the_service_s_own_user(opened: Open
     (found,) = await redis.discovery.find(user.registered_name)
     await redis.discovery.deregister(user.registered_name, f"of-{user.name}")
 
-    assert values == (b"1", ["a", "b"], 1)
     assert (beaten, cleaned) == (True, 0)
     assert found.metadata == {"namespace": user.namespace}
     assert list(await redis.discovery.all()) == []
@@ -167,6 +181,28 @@ async def test_everything_else_is_refused(opened: Opened, user: RedisUser, comma
         await redis.server.call(*command)
 
     assert not refused.value.retryable
+    assert "permission" in refused.value.message
+
+
+@every_gateway
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("GET", "own:cache:k"),
+        ("SET", "own:cache:k", "1"),
+        ("SCAN", "0"),
+        ("XRANGE", "market_data:stream:BTC/USD", "-", "+"),
+        ("XADD", "market_data:stream:BTC/USD", "*", "price", "1"),
+        ("ZRANGEBYLEX", "market_data:hot:{BTC/USD}:prices", "-", "+"),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+async def test_gateways_reach_the_registry_alone(opened: Opened, user: RedisUser, command: tuple[str, ...]) -> None:
+    redis = await opened(user)
+
+    with pytest.raises(Unavailable) as refused:
+        await redis.server.call(*(word.replace("own:", f"{user.namespace}:") for word in command))
+
     assert "permission" in refused.value.message
 
 

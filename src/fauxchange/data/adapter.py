@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Protocol, TypedDict
 from fauxchange.data.memory.adapter import MemoryDataAdapter
 from fauxchange.data.memory.cache import WallTime
 from fauxchange.data.metrics import StoreMetrics
-from fauxchange.data.ports import CacheRepository, DataAdapter, PriceFeedRepository, ServiceDiscoveryRepository
+from fauxchange.data.ports import (
+    CacheRepository,
+    DataAdapter,
+    PriceFeedRepository,
+    PriceStreams,
+    ServiceDiscoveryRepository,
+)
 from fauxchange.data.sqlite.adapter import SqliteDataAdapter
 from fauxchange.platform.logging import get_logger
 from fauxchange.platform.ports import DependencyHealth, MetricsPort
@@ -43,6 +49,11 @@ class HotStores(Protocol):
     @property
     def discovery(self) -> ServiceDiscoveryRepository:
         """Return the repository of the registry."""
+        ...
+
+    @property
+    def price_streams(self) -> PriceStreams:
+        """Return the price streams between processes."""
         ...
 
     def hot_prices(self, inner: PriceFeedRepository) -> PriceFeedRepository:
@@ -80,6 +91,7 @@ class ComposedAdapter:
         self.exchange = sql.exchange
         self.cache = hot.cache
         self.discovery = hot.discovery
+        self.price_streams = hot.price_streams
 
     async def connect(self) -> None:
         """Open both parts, or none; safe to call twice. Raises: ConfigurationError, Unavailable as the parts do."""

@@ -575,6 +575,11 @@ class DataAdapter(Protocol):
         """Return the repository of the registry."""
         ...
 
+    @property
+    def price_streams(self) -> PriceStreams:
+        """Return the price streams between processes; without Redis they stay within this one."""
+        ...
+
     async def connect(self) -> None:
         """Open the stores and bring their schema up to date. Raises: Unavailable, ConfigurationError."""
         ...

@@ -26,6 +26,7 @@ from fauxchange.platform.streams.endpoint import StreamMetrics
 from fauxchange.services.configuration.app import Configuration, ConfigurationFile
 from fauxchange.services.exchange.app.config import ExchangeConfig
 from fauxchange.services.exchange.app.wiring import Exchange
+from fauxchange.services.exchange.clients.followed_prices import FollowedPrices
 from fauxchange.services.exchange.clients.market_prices import RemotePrices
 from fauxchange.services.exchange.ports import MarketPrices
 from fauxchange.services.market_data.app import MarketData, build_market_data
@@ -148,6 +149,8 @@ class Composition:
             scenarios=feed.scenarios,
             extra_sources=feed.extra_sources,
             parameters=parameters,
+            # Without Redis nobody else could follow them.
+            fan_out=None if self._settings.redis_url is None else self._data.price_streams,
             stream_metrics=self._stream_metrics,
         )
         market_data.add_health(self._health)
@@ -206,6 +209,18 @@ class Composition:
         if self.market_data is not None:
             return EmbeddedPrices(self.market_data.service), {}
         settings = self._settings
+        if settings.prices_from == "redis":
+            followed = FollowedPrices(
+                self._data.price_streams,
+                config.feeds,
+                store_health=lambda: self._data.health()["redis"],
+                clock=self._clock,
+                spawn=self._supervisor.supervise,
+                metrics=self._metrics,
+                stale_after_ns=config.house_stale_after_ns,
+            )
+            self._ways.append(followed)
+            return followed, {"market-prices": followed.health}
         client = self._peer(MARKET_DATA, settings.market_data_grpc)
         prices = RemotePrices(
             client,

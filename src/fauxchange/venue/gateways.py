@@ -24,7 +24,7 @@ from fauxchange.platform.lifecycle import Component, Supervisor
 from fauxchange.platform.listening import Listener
 from fauxchange.platform.logging import register_secret
 from fauxchange.platform.metrics import EventLoopLag, PrometheusMetrics
-from fauxchange.platform.ports import ServiceInstance
+from fauxchange.platform.ports import DependencyHealth, ServiceInstance
 from fauxchange.platform.ready import Ready, remove_ready, write_ready
 from fauxchange.platform.rpc.client_metrics import ClientMetrics
 from fauxchange.platform.rpc.clients import ClientManager
@@ -44,6 +44,9 @@ from fauxchange.venue.services import GATEWAYS, ServiceEntry
 from fauxchange.venue.stores import redis_config
 
 Announce = Callable[[Addresses], None]
+
+REGISTRY_STORES = ("redis", "registry")
+"""What a gateway uses of the stores, as their health calls it."""
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +112,9 @@ class GatewayProcess:
         settings, clock = self.settings, WallClock()
         ways, gateway = self._gateway(data, metrics, clock, instance)
         gateway.add_health(self.health)
+        for store in REGISTRY_STORES:
+            if store in data.health():
+                self.health.add_dependency(gateway.name, store, partial(_store_health, data, store))
         stop_s = settings.shutdown_timeout_ns / NS_PER_S * LISTENER_SHARE
         app = create_http_app(
             HttpAppConfig(
@@ -191,6 +197,10 @@ class GatewayProcess:
             heartbeat_ns=now_ns,
             metadata={"namespace": self.settings.service_discovery_namespace},
         )
+
+
+def _store_health(data: DataAdapter, store: str) -> DependencyHealth:
+    return data.health()[store]
 
 
 @dataclass(slots=True)

@@ -82,6 +82,7 @@ def prepare(
     if "exchange" in services:
         if feed is None:
             _check_wall_time(settings)
+            _check_prices(settings)
             exchange = read_exchange_config(settings)
         else:
             given = [feed.sources.instruments, *(source.instruments for source in feed.extra_sources)]
@@ -112,6 +113,16 @@ def _check_wall_time(settings: Settings) -> None:
             "an exchange apart from market-data runs on wall time, because each would have a virtual clock of its own; "
             "leave SPEED and START_TIME out, or run both in one process with `fauxchange up`",
             field="SPEED",
+        )
+
+
+def _check_prices(settings: Settings) -> None:
+    """Refuse to follow price streams that nobody could publish to."""
+    if settings.prices_from == "redis" and settings.redis_url is None:
+        raise ConfigurationError(
+            "the price streams are in Redis: set REDIS_URL as market-data has it, or leave PRICES_FROM out to hear "
+            "prices over gRPC",
+            field="PRICES_FROM",
         )
 
 

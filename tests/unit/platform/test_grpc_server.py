@@ -293,6 +293,19 @@ async def test_ids_are_taken_over_and_answered(venue):
     assert current_request() is None
 
 
+@pytest.mark.parametrize(("name", "kind"), [("Echo", "unary_unary"), ("Count", "unary_stream")])
+async def test_bytes_that_are_no_message_are_refused_and_counted_like_any_other_mistake(venue, name, kind):
+    with capture_logs() as logs, pytest.raises(grpc.aio.AioRpcError) as refused:
+        answer = getattr(venue.channel, kind)(f"/{SERVICE}/{name}")(b"\xff\xff")
+        _ = [message async for message in answer] if kind == "unary_stream" else await answer
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert dict(refused.value.trailing_metadata())["fx-code"] == "malformed_body"
+    assert not logs
+    counted = {"Echo": "unary", "Count": "server_stream"}[name]
+    assert await venue.counted_soon("grpc_requests_total", (name, counted, "INVALID_ARGUMENT")) == 1
+
+
 async def test_a_message_that_is_too_large_is_refused():
     async with _running(limits=GrpcLimits(max_request_bytes=100)) as venue:
         with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -12,6 +12,7 @@ OWN = "d7c4a1f09b3e5268"
 EXAMPLES = {
     "ADMIN_KEY": "example-admin-key-0000",
     "AUDIT_KEY": "example-audit-key-0000",
+    "KERNEL_KEY": "example-kernel-key-0000",
     "POSTGRES_URL": "postgresql://market_data_adapter:example-market-data@postgres:5432/trading_ecosystem",
     "REDIS_URL": "redis://market-data-adapter:example%2Dmarket-data@redis:6379/0",
     "GRAFANA_PASSWORD": "example-grafana",
@@ -33,6 +34,12 @@ def test_production_names_all_examples_at_once() -> None:
         load_settings(environ={"ENVIRONMENT": "production", **EXAMPLES})
 
     assert set(refused.value.details) == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", ["ADMIN_KEY", "AUDIT_KEY", "KERNEL_KEY"])
+def test_a_key_that_could_be_guessed_is_refused_everywhere(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected at least 16 characters"):
+        load_settings(environ={name: "fifteen letters"})
 
 
 @pytest.mark.parametrize("environment", ["development", "testing", "staging"])

@@ -7,6 +7,7 @@ from fauxchange.data.memory.configuration import MemoryConfiguration
 from fauxchange.data.memory.exchange import MemoryExchange
 from fauxchange.data.memory.journal import MemoryJournal, MemoryKernelSnapshots
 from fauxchange.data.memory.market_data import MemoryCandles, MemoryPriceFeeds, MemorySnapshots, MemorySymbols
+from fauxchange.data.memory.price_streams import MemoryPriceStreams
 from fauxchange.data.memory.registry import MemoryRegistry
 from fauxchange.data.memory.trail import MemoryAudit, MemoryState
 from fauxchange.platform.ports import DependencyHealth, DependencyStatus
@@ -45,6 +46,7 @@ class MemoryDataAdapter:
         keyspace = MemoryKeyspace(wall_ns=wall_ns, max_keys=cache_keys)
         self.cache = MemoryCache(keyspace, namespace=cache_namespace, ttl_s=cache_ttl_s)
         self.discovery = MemoryRegistry(wall_ns=wall_ns, ttl_s=service_ttl_s)
+        self.price_streams = MemoryPriceStreams()
 
     async def connect(self) -> None:
         """Do nothing: memory is connected."""

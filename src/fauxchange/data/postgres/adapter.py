@@ -6,6 +6,7 @@ import time
 from fauxchange.data.connected_journal import ConnectedJournal
 from fauxchange.data.memory.adapter import CACHE_KEYS
 from fauxchange.data.memory.cache import MemoryCache, MemoryKeyspace, WallTime
+from fauxchange.data.memory.price_streams import MemoryPriceStreams
 from fauxchange.data.memory.registry import MemoryRegistry
 from fauxchange.data.metrics import StoreMetrics
 from fauxchange.data.postgres.configuration import PostgresConfiguration
@@ -56,6 +57,7 @@ class PostgresDataAdapter:
         keyspace = MemoryKeyspace(wall_ns=wall_ns, max_keys=cache_keys)
         self.cache = MemoryCache(keyspace, namespace=cache_namespace, ttl_s=cache_ttl_s)
         self.discovery = MemoryRegistry(wall_ns=wall_ns, ttl_s=service_ttl_s)
+        self.price_streams = MemoryPriceStreams()
 
     async def connect(self) -> None:
         """Connect and bring the schema up to date, or begin to wait for the server; safe to call twice.

@@ -180,7 +180,11 @@ def refused_login(name: str, failure: BaseException) -> ConfigurationError | Non
     """Return the mistake of the configuration that a failed connection tells of, or None if the server is away."""
     failure = origin_of(failure)
     if isinstance(failure, psycopg.ProgrammingError) and failure.sqlstate is None:
-        return ConfigurationError(f"POSTGRES_URL cannot be used: {first_line(failure)}", field="POSTGRES_URL")
+        # The driver's own words repeat the URL, with its password.
+        return ConfigurationError(
+            "POSTGRES_URL cannot be read; it is written postgresql://user:password@host:5432/database",
+            field="POSTGRES_URL",
+        )
     told = isinstance(failure, psycopg.OperationalError) and failure.sqlstate is None
     words = str(failure)
     if isinstance(failure, _REFUSALS) or (told and any(part in words for part in _AUTHENTICATION) and "FATAL" in words):

@@ -4,15 +4,18 @@ A service's role may log in, and read and write the tables of its own schema wit
 nothing is created by it, and what is append-only can be neither changed nor deleted by it.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from sqlalchemy import Table
 
 from fauxchange.data.migrations import VERSION_SCHEMA, VERSION_TABLE
 from fauxchange.data.tables import AUDIT, CONFIGURATION, EXCHANGE, MARKET_DATA, METADATA, schema_version
+from fauxchange.domain.errors import InvalidRequest
 
 DATABASE = "trading_ecosystem"
 OWNER = "trading_ecosystem_owner"
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 APPEND = ("SELECT", "INSERT")
 APPEND_AND_EXPIRE = (*APPEND, "DELETE")
@@ -72,6 +75,8 @@ def bootstrap_sql(database: str = DATABASE) -> str:
     """Return what psql runs once, as a superuser: roles and database; passwords come as variables of psql.
 
     It may be run again: it then sets the passwords anew. Tables and rights on them come with `fauxchange db upgrade`.
+
+    Raises: InvalidRequest for a name that SQL would not take as it is
     """
     roles = (OWNER, *SCHEMAS_OF)
     lines = [
@@ -84,6 +89,11 @@ def bootstrap_sql(database: str = DATABASE) -> str:
             f"SELECT 'CREATE ROLE {role}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec",  # noqa: S608 - made of constants
             f"ALTER ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'{role}_password';",
         ]
+    if _NAME.fullmatch(database) is None:
+        raise InvalidRequest(
+            f"a database's name is of small letters, digits and underscores, at most 63, not {database!r}",
+            field="database",
+        )
     absent = f"NOT EXISTS (SELECT FROM pg_database WHERE datname = '{database}')"
     lines += [
         f"SELECT 'CREATE DATABASE {database} OWNER {OWNER}' WHERE {absent} \\gexec",

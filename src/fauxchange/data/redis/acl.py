@@ -25,17 +25,18 @@ _SAFE_PASSWORD = re.compile(r"\S+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisUser:
-    """One service's user: its namespace, the name it has in the registry, and what it may do with prices."""
+    """One service's user: its namespace, its name in the registry, what it may do with prices, whether it caches."""
 
     name: str
     namespace: str
     registered_name: str
     reads_prices: bool = False
     writes_prices: bool = False
+    caches: bool = True
     commands: Sequence[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        needed = [*_SESSION, *_CACHE, *_REGISTRY]
+        needed = [*_SESSION, *(_CACHE if self.caches else ()), *_REGISTRY]
         needed += _READ_PRICES if self.reads_prices or self.writes_prices else ()
         needed += _WRITE_PRICES if self.writes_prices else ()
         object.__setattr__(self, "commands", tuple(dict.fromkeys(needed)))
@@ -43,7 +44,7 @@ class RedisUser:
     def rules(self) -> list[str]:
         """Return what the user may do, as the rules of an ACL file, without the password."""
         keys = [
-            f"~{self.namespace}:cache:*",
+            *([f"~{self.namespace}:cache:*"] if self.caches else []),
             f"~{self.namespace}:service:*",
             f"~{REGISTRY_INDEX}",
             f"~{REGISTRY}:entry:{self.registered_name}/*",
@@ -58,13 +59,21 @@ class RedisUser:
         return ["resetchannels", *keys, "-@all", *(f"+{command}" for command in self.commands)]
 
 
-def _user(service: str, registered_name: str, *, reads_prices: bool = False, writes_prices: bool = False) -> RedisUser:
+def _user(
+    service: str,
+    registered_name: str,
+    *,
+    reads_prices: bool = False,
+    writes_prices: bool = False,
+    caches: bool = True,
+) -> RedisUser:
     return RedisUser(
         name=f"{service}-adapter",
         namespace=service.replace("-", "_"),
         registered_name=registered_name,
         reads_prices=reads_prices,
         writes_prices=writes_prices,
+        caches=caches,
     )
 
 
@@ -76,6 +85,9 @@ USERS: Sequence[RedisUser] = (
     _user("risk-monitor", "risk-monitor", reads_prices=True),
     _user("trading-engine", "trading-engine", reads_prices=True),
     _user("audit-correlator", "audit-correlator"),
+    # A gateway has everything else from the process that it stands before.
+    _user("exchange-gateway", "exchange-gateway", caches=False),
+    _user("market-data-gateway", "market-data-gateway", caches=False),
 )
 """Every service's user. A service sets CACHE_NAMESPACE and SERVICE_DISCOVERY_NAMESPACE to its `namespace`."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from fauxchange.data.connected_journal import ConnectedJournal
 from fauxchange.data.memory.adapter import CACHE_KEYS
 from fauxchange.data.memory.cache import MemoryCache, MemoryKeyspace, WallTime
+from fauxchange.data.memory.price_streams import MemoryPriceStreams
 from fauxchange.data.memory.registry import MemoryRegistry
 from fauxchange.data.sqlite.configuration import SqliteConfiguration
 from fauxchange.data.sqlite.database import SqliteDatabase
@@ -68,6 +69,7 @@ class SqliteDataAdapter:
         keyspace = MemoryKeyspace(wall_ns=wall_ns, max_keys=cache_keys)
         self.cache = MemoryCache(keyspace, namespace=cache_namespace, ttl_s=cache_ttl_s)
         self.discovery = MemoryRegistry(wall_ns=wall_ns, ttl_s=service_ttl_s)
+        self.price_streams = MemoryPriceStreams()
 
     async def connect(self) -> None:
         """Open the files, or create them; safe to call twice.

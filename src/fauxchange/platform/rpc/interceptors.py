@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
-from fauxchange.domain.errors import Unavailable
+from fauxchange.domain.errors import InvalidRequest, Unavailable
 from fauxchange.platform.errors import answerable, edge_status, trailing_metadata
 from fauxchange.platform.metrics import RedMetrics
 from fauxchange.platform.ports import MetricsPort
@@ -89,7 +90,9 @@ class Layered(grpc.aio.ServerInterceptor):
             make, kind, function = grpc.unary_unary_rpc_method_handler, "unary", handler.unary_unary
         self._handlers[name] = make(
             self._around(name, kind, function, True),
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=handler.request_deserializer
+            if handler.request_streaming
+            else _tolerant(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
         return self._handlers[name]
@@ -210,10 +213,31 @@ def _bound(layer: Layer, method: Method) -> Method:
     return run
 
 
+@dataclass(frozen=True, slots=True)
+class _Malformed:
+    """Stands for a request that is no message of its method."""
+
+
+def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """Return `deserialize` so that no layer is passed by: what it raises ends a call before any of them sees it."""
+    if deserialize is None:
+        return None
+
+    def read(message: bytes) -> Any:
+        try:
+            return deserialize(message)
+        except (DecodeError, UnicodeDecodeError):
+            return _Malformed()
+
+    return read
+
+
 def _as_coroutine(function: Any) -> Method:
     """Return `function` (any of the shapes that grpc.aio takes) as one coroutine that writes streams itself."""
 
     async def run(call: Call) -> Any:
+        if isinstance(call.request, _Malformed):
+            raise InvalidRequest("these bytes are no message that this method reads", code="malformed_body")
         answer = function(call.request, call.context)
         if inspect.isawaitable(answer):
             return await answer

@@ -70,6 +70,16 @@ COMPOSE_VARIABLES: Mapping[str, Declared] = {
             "example-configuration",
             "Password of the configuration service in PostgreSQL and in Redis",
         ),
+        _password(
+            "EXCHANGE_GATEWAY_ADAPTER_PASSWORD",
+            "example-exchange-gateway",
+            "Password in Redis of gateways of the exchange that you add",
+        ),
+        _password(
+            "MARKET_DATA_GATEWAY_ADAPTER_PASSWORD",
+            "example-market-data-gateway",
+            "Password in Redis of gateways of market data that you add",
+        ),
         _password("GRAFANA_PASSWORD", "example-grafana", "Password of Grafana's user `admin`"),
     )
 }
@@ -109,7 +119,8 @@ def refusal(name: str) -> str:
 
 
 def _secrets(settings: Settings) -> Iterator[tuple[str, str]]:
-    for name, key in (("ADMIN_KEY", settings.admin_key), ("AUDIT_KEY", settings.audit_key)):
+    keys = {"ADMIN_KEY": settings.admin_key, "AUDIT_KEY": settings.audit_key, "KERNEL_KEY": settings.kernel_key}
+    for name, key in keys.items():
         if key is not None:
             yield name, key.get_secret_value()
     for name, url in (("POSTGRES_URL", settings.postgres_url), ("REDIS_URL", settings.redis_url)):

@@ -64,6 +64,7 @@ from fauxchange.platform.settings.values import (
 Environment = Annotated[Literal["development", "testing", "staging", "production"], Lower]
 Store = Annotated[Literal["sqlite", "memory"], Lower]
 SpreadMode = Annotated[Literal["fixed", "volatility"], Lower]
+PricesFrom = Annotated[Literal["grpc", "redis"], Lower]
 ModelEngine = Annotated[Literal["auto", "compiled", "python"], Lower]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], Lower]
 LogFormat = Annotated[Literal["json", "console"], Lower]
@@ -228,7 +229,9 @@ class Settings(CheckedSettings):
         shown="GRPC_HOST; this machine's name where that is every address",
     )
     market_data_grpc: Addresses = addresses("MARKET_DATA_GRPC", "Where market-data is called, instead of the registry")
-    exchange_grpc: Addresses = addresses("EXCHANGE_GRPC", "Where the exchange is called, instead of the registry")
+    prices_from: PricesFrom = choice(
+        "PRICES_FROM", "grpc", "What an exchange apart from market-data hears its prices through", "grpc", "redis"
+    )
 
     # Venue time and chance
     seed: int = count("SEED", "1", "Seed of every random stream", 0, 2**63 - 1, "number")

@@ -58,7 +58,7 @@ class CheckedSettings(BaseSettings):
             raise ValueError("longer than PRICE_UPDATE_INTERVAL, or quotes vanish between two prices")
         return stale_after_ns
 
-    @field_validator("audit_key", "admin_key", check_fields=False)
+    @field_validator("audit_key", "admin_key", "kernel_key", check_fields=False)
     @classmethod
     def _hard_to_guess(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None and len(key.get_secret_value()) < 16:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from fauxchange.domain.instruments import Instrument
-from fauxchange.domain.market_data import FeedSource, Metadata
+from fauxchange.domain.market_data import FeedSource, Metadata, PriceFeed
 from fauxchange.services.market_data.core.batches import PriceBatch
 
 
@@ -51,6 +51,14 @@ class PriceSource(Protocol):
 
     def report(self) -> Metadata:
         """Return counts worth showing an operator: rows, gaps, duplicates, reconnects, staleness."""
+        ...
+
+
+class PriceFanOut(Protocol):
+    """The way of prices to other processes, besides the service's own streams."""
+
+    def publish(self, feeds: Sequence[PriceFeed]) -> None:
+        """Send prices on, soon and without waiting or raising."""
         ...
 
 

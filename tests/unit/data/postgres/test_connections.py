@@ -107,3 +107,12 @@ def test_mistakes_of_the_configuration_are_told_from_a_server_that_is_away(
 
     assert (refusal is not None) is is_refusal
     assert refusal is None or refusal.field == "POSTGRES_URL"
+
+
+def test_a_url_that_cannot_be_read_is_not_shown() -> None:
+    failure = psycopg.ProgrammingError('missing "=" after "mysql://us:secret@db/x" in connection info string')
+
+    refusal = refused_login("db:5432/venue", failure)
+
+    assert refusal is not None
+    assert "secret" not in str(refusal)

@@ -3,9 +3,12 @@
 import re
 from importlib.resources import files
 
+import pytest
+
 from fauxchange.data.migrations import HEAD
 from fauxchange.data.postgres.roles import OWNER, SCHEMAS_OF, bootstrap_sql, commands_on, grant_statements
 from fauxchange.data.tables import METADATA, audit_events, price_feeds, symbols
+from fauxchange.domain.errors import InvalidRequest
 
 VERSIONS = files("fauxchange.data") / "migrations/versions"
 
@@ -47,3 +50,9 @@ def test_bootstrap_takes_every_password_from_a_variable() -> None:
 
     assert re.findall(r"PASSWORD (\S+);", sql) == [f":'{role}_password'" for role in (OWNER, *SCHEMAS_OF)]
     assert "trading_ecosystem " not in sql.replace("trading_ecosystem_owner", "")
+
+
+@pytest.mark.parametrize("name", ["", "Venue", "x;y", "it's", "a b", "7", "x" * 64])
+def test_a_database_is_named_as_sql_takes_it(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="a database's name"):
+        bootstrap_sql(name)

@@ -27,9 +27,10 @@ from fauxchange.services.market_data.app.sources import Sources, served
 from fauxchange.services.market_data.core.feed_parameters import FeedParameters
 from fauxchange.services.market_data.core.quotes import FixedSpread, SpreadPolicy, VolatilitySpread
 from fauxchange.services.market_data.core.scenarios import ScenarioSpec
-from fauxchange.services.market_data.ports import PriceSource, RuntimeParameters
+from fauxchange.services.market_data.ports import PriceFanOut, PriceSource, RuntimeParameters
 from fauxchange.services.market_data.rest import audit_routes, market_data_routes
 from fauxchange.services.market_data.rpc import SERVICE_NAME, MarketDataRpc
+from fauxchange.services.market_data.service.fan_out import fan_out_prices
 from fauxchange.services.market_data.service.feed import STATE_STREAMS, MarketDataService
 from fauxchange.services.market_data.service.history import History
 from fauxchange.services.market_data.service.market import Market, Sequences
@@ -280,12 +281,13 @@ async def build_market_data(
     scenarios: Sequence[ScenarioSpec] = (),
     extra_sources: Sequence[PriceSource] = (),
     parameters: RuntimeParameters | None = None,
+    fan_out: PriceFanOut | None = None,
     stream_metrics: StreamMetrics | None = None,
 ) -> MarketData:
     """Return the service over a connected data adapter.
 
     `extra_sources` are sources that no setting describes (a fixed path, a user's own), `parameters` say what changes
-    while the feed runs.
+    while the feed runs, `fan_out` takes prices to other processes.
     """
     resumed = await _stored_run(data)
     is_store_away, resumed = resumed is None, resumed or {}
@@ -354,6 +356,8 @@ async def build_market_data(
         default_interval_ns=config.candle_interval_ns,
         epoch=epoch,
     )
+    if fan_out is not None:
+        fan_out_prices(hub, markets.values(), fan_out)
     runners = [
         FeedRunner(
             feed,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import grpc.aio
 import pytest
@@ -26,6 +26,7 @@ from fauxchange.domain.errors import (
 from fauxchange.domain.orders import OPEN_STATUSES, ORDER_STATUSES
 from fauxchange.platform.ports import DependencyStatus
 from fauxchange.platform.streams.hub import Delivery
+from fauxchange.services.exchange.rpc.kernel_link import Link
 from fauxchange.services.exchange.service import links
 from fauxchange.services.exchange.service.channels import ORDERS
 from fauxchange.services.exchange.service.limits import RateLimits
@@ -492,6 +493,22 @@ async def test_a_gateway_that_says_nothing_is_taken_for_gone(system: System, mon
 
     assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
     assert not system.exchange.venue.hub.subscribers
+
+
+async def test_a_connection_that_goes_under_a_write_is_a_gateway_that_is_gone(system: System) -> None:
+    class Broken:
+        async def write(self, _: object) -> None:
+            raise grpc.aio.InternalError("Failed grpc_call_start_batch: 8 with grpc_call_error value: 'NOT_ON_SERVER'")
+
+        async def read(self) -> object:
+            return await asyncio.Event().wait()
+
+    link = Link(system.kernel.links, cast("Any", Broken()), links.Hello("1", "lost", {}))
+    try:
+        with pytest.raises(Unavailable, match="the gateway's connection is lost"):
+            await link.run([])
+    finally:
+        link.close()
 
 
 async def test_a_kernel_process_that_says_nothing_is_taken_for_away(
