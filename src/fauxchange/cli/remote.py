@@ -136,6 +136,12 @@ class Api:
         if not isinstance(document, dict):
             place = response.url.copy_with(raw_path=b"/")
             raise Unavailable(f"{place} answered {response.status_code} without JSON: it is no Fauxchange server")
+        if document.get("code") == "not_found":
+            raise NotFound(
+                f"{response.url.copy_with(raw_path=b'/')} serves no {response.url.path}; where services run apart, "
+                "each has an address and a data folder of its own: name the one that is meant with --url or --data-dir",
+                code="not_found",
+            )
         if response.is_error:
             raise refusal(response.status_code, document)
         return document

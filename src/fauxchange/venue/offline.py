@@ -54,7 +54,9 @@ async def _stores(folder: Path, postgres_url: str | None) -> AsyncIterator[DataA
         return
     if not (folder / DATABASE).exists():
         raise ConfigurationError(
-            f"there is no exchange in data folder {folder}; name another with --data-dir", field="DATA_DIR"
+            f"there is no exchange in data folder {folder}; name another with --data-dir, or none where the database "
+            "of POSTGRES_URL is meant",
+            field="DATA_DIR",
         )
     with data_folder(folder):
         data = await open_data_adapter(folder / DATABASE)

@@ -55,6 +55,13 @@ def test_a_refusal_becomes_the_failure_it_was_at_the_server(status: int, kind: t
     assert (refused.value.code, refused.value.field) == ("unknown_symbol", "symbol")
 
 
+def test_a_server_of_another_service_is_told_as_such() -> None:
+    api = api_that(lambda _: httpx.Response(404, json={"code": "not_found", "detail": "there is nothing at this path"}))
+
+    with pytest.raises(NotFound, match=r"http://venue/ serves no /api/v1/prices; .* --url or --data-dir"):
+        api.get("/api/v1/prices")
+
+
 def test_an_inner_error_of_the_server_names_the_request() -> None:
     problem = {"detail": "the server failed to answer", "request_id": "r-1"}
 
