@@ -230,3 +230,20 @@ async def test_cache_that_is_refused_goes_on_in_memory_and_says_why(opened: Open
     assert health["cache"].status is DependencyStatus.DEGRADED
     assert "permission" in health["cache"].detail
     assert health["redis"].status is DependencyStatus.OK
+
+
+async def test_an_entry_that_redis_refuses_is_told_and_stays_told(opened: Opened, guarded: RedisServer) -> None:
+    config = patient(guarded.user_url(EXCHANGE.name, PASSWORDS[EXCHANGE.name]))
+    redis = stores(config, cache_namespace="exchange", discovery_namespace="market_data")
+    await redis.connect()
+
+    with pytest.raises(Unavailable) as refused:
+        await redis.discovery.register(instance(EXCHANGE))
+    # Reading is allowed, and works; what was refused is refused all the same.
+    entries, health = await redis.discovery.all(), redis.health()["registry"]
+    await redis.disconnect()
+
+    assert not refused.value.retryable
+    assert list(entries) == []
+    assert health.status is DependencyStatus.DEGRADED
+    assert "permission" in health.detail

@@ -67,16 +67,26 @@ class RedisRegistry:
         self._wall_ns = wall_ns
         self._own: dict[str, ServiceInstance] = {}
         self._changing = asyncio.Lock()
-        self.problem: str | None = None
-        """Why entries are kept in memory, or None if they are not."""
+        self._read_problem: str | None = None
+        self._write_problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why entries are kept in memory, or None if they are not: a read that works says nothing of writing."""
+        return self._write_problem or self._read_problem
 
     async def register(self, instance: ServiceInstance) -> None:
-        """Add the instance, or replace the entry with its name and instance."""
+        """Add the instance, or replace the entry with its name and instance.
+
+        Raises: Unavailable, not worth repeating, if Redis is there and refuses the entry
+        """
         async with self._changing:
             fresh = replace(instance, heartbeat_ns=self._wall_ns(), metadata=dict(instance.metadata))
             self._own[_member(instance.name, instance.instance)] = fresh
             await self._memory.register(fresh)
-            await self._put([fresh])
+            refused = await self._put([fresh])
+            if refused is not None and not refused.retryable:
+                raise refused
 
     async def heartbeat(self, name: str, instance: str) -> bool:
         """Refresh the entry's heartbeat; return False if it is unknown or gone."""
@@ -153,11 +163,11 @@ class RedisRegistry:
                 for member, entry in self._own.items()
                 if self._is_live(entry.heartbeat_ns) and stored.get(member, 0) < entry.heartbeat_ns
             ]
-            if lost and await self._put(lost):
+            if lost and await self._put(lost) is None:
                 _log.warning("registered again", instances=[entry.instance for entry in lost])
             self._remember(found)
 
-    async def _put(self, entries: Sequence[ServiceInstance]) -> bool:
+    async def _put(self, entries: Sequence[ServiceInstance]) -> Unavailable | None:
         lifetime_ms = self._ttl_ns // NS_PER_MS + SLACK_MS
         commands: list[Command] = []
         for entry in entries:
@@ -170,14 +180,19 @@ class RedisRegistry:
             ]
         return await self._write(commands)
 
-    async def _write(self, commands: Sequence[Command]) -> bool:
+    async def _write(self, commands: Sequence[Command]) -> Unavailable | None:
+        """Return why the commands were not carried out, None if they were."""
         try:
             await self._server.batch(commands, atomic=True)
         except Unavailable as exc:
-            self._note(exc)
-            return False
+            if exc.retryable:
+                self._note(exc)
+            else:
+                self._write_problem = exc.message
+            return exc
+        self._write_problem = None
         self._note(None)
-        return True
+        return None
 
     async def _beat_in_memory(self, member: str, name: str, instance: str) -> bool:
         if not await self._memory.heartbeat(name, instance):
@@ -229,7 +244,7 @@ class RedisRegistry:
         return self._wall_ns() - heartbeat_ns < self._ttl_ns
 
     def _note(self, exc: Unavailable | None) -> None:
-        self.problem = None if exc is None else exc.message
+        self._read_problem = None if exc is None else exc.message
 
 
 def _member(name: str, instance: str) -> str:
