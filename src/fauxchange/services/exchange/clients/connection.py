@@ -95,6 +95,7 @@ class Connection:
         self._heard_s = 0.0
         self._welcome: links.Welcome | None = None
         self._failure: FauxchangeError | None = None
+        self._problem = ""
         self._pause_s = FIRST_PAUSE_S
         self.rates: dict[int, RateState] = {}
         """What was left of accounts' allowances when they were last asked for."""
@@ -107,8 +108,11 @@ class Connection:
 
     def health(self) -> DependencyHealth:
         """Say how the link is."""
-        if self.is_live():
+        if self.is_live() and not self._problem:
             return DependencyHealth(DependencyStatus.OK, "", True)
+        if self.is_live():
+            # Everything can be asked for, but orders are refused there.
+            return DependencyHealth(DependencyStatus.DOWN, f"the kernel process: {self._problem}", True)
         why = "not linked yet" if self._failure is None else self._failure.message
         return DependencyHealth(DependencyStatus.DOWN, f"the kernel process at {self.target} is away: {why}", True)
 
@@ -243,6 +247,8 @@ class Connection:
                 waiting.then(None if failure else message.result, failure)
         elif isinstance(message, links.Admitted):
             self._admitted(message)
+        elif isinstance(message, links.Beat):
+            self._problem = message.problem
         elif isinstance(message, links.Welcome):
             self._replica.welcome(message)
             self._welcome = message
@@ -269,7 +275,7 @@ class Connection:
 
     def _break(self, failure: FauxchangeError) -> None:
         was_live, self._live = self._live, False
-        self._failure = failure
+        self._failure, self._problem = failure, ""
         self._metrics.linked.set(0)
         self._out = []
         if was_live:

@@ -34,6 +34,7 @@ from fauxchange.domain.listings import Listing
 from fauxchange.domain.orders import AccountRecord, FillRecord, KeyRecord, OrderRecord
 from fauxchange.platform.credentials import SecretBox
 from fauxchange.platform.errors import answerable
+from fauxchange.platform.ports import DependencyStatus
 from fauxchange.platform.streams.hub import Delivery
 from fauxchange.platform.streams.topics import StreamMessage, Topic
 from fauxchange.services.exchange.service import links
@@ -283,7 +284,8 @@ class Link:
         self._heard_s = loop.time()
         while True:
             await asyncio.sleep(links.BEAT_S)
-            self.send(links.Beat())
+            orders = self._service.sequencer.health()
+            self.send(links.Beat(orders.detail if orders.status is DependencyStatus.DOWN else ""))
             if loop.time() - self._heard_s > links.SILENCE_S:
                 self.fail(Unavailable(f"the gateway said nothing for {links.SILENCE_S:g} s", code="link_silent"))
 

@@ -209,7 +209,9 @@ class Admitted(Message, tag="admitted"):
 
 
 class Beat(Message, tag="beat"):
-    """The sender lives."""
+    """The sender lives; `problem` says why the kernel process takes no orders, if it takes none."""
+
+    problem: str = ""
 
 
 FromGateway = Hello | Admit | Charge | Watch | Unwatch | Leave | Left | Call | Beat

@@ -536,3 +536,19 @@ async def test_accounts_keys_and_statuses_reach_every_gateway_as_they_change(sys
 
     assert gateway.service.listing("BTC/USD").status == 1
     assert gateway.service.account(str(account)).status == 1
+
+
+async def test_a_gateway_tells_that_the_kernel_process_takes_no_orders(system: System) -> None:
+    gateway = await system.gateway()
+    account = await system.exchange.account(USD="1000")
+    system.journal.fail_before, system.journal.blind = 1, True
+
+    with pytest.raises(Unavailable):
+        await system.exchange.place(account, "buy", "0.001", "50000")
+    await until(lambda: gateway.connection.health().status is DependencyStatus.DOWN)
+    told = gateway.connection.health()
+    system.journal.blind = False
+    await until(lambda: gateway.connection.health().status is DependencyStatus.OK)
+
+    assert told.required
+    assert "the journal cannot be written" in told.detail
