@@ -62,6 +62,3 @@ EXCHANGE = peer_of(
         "SetInstrumentStatus",
     ),
 )
-
-PEERS = {peer.name: peer for peer in (MARKET_DATA, EXCHANGE)}
-"""By the names of the services."""
