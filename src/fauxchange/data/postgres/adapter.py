@@ -15,8 +15,9 @@ from fauxchange.data.postgres.engine import PostgresDatabase
 from fauxchange.data.postgres.exchange import PostgresExchange
 from fauxchange.data.postgres.journal import JournalTable
 from fauxchange.data.postgres.kernel_snapshots import PostgresKernelSnapshots
-from fauxchange.data.postgres.market_data import PostgresCandles, PostgresPriceFeeds, PostgresSnapshots, PostgresSymbols
+from fauxchange.data.postgres.statements import DIALECT
 from fauxchange.data.postgres.trail import PostgresAudit, PostgresState
+from fauxchange.data.relational import Candles, PriceFeeds, Snapshots, Symbols
 from fauxchange.domain.errors import Unavailable
 from fauxchange.platform.ports import DependencyHealth, DependencyStatus
 
@@ -44,10 +45,10 @@ class PostgresDataAdapter:
         self._database: PostgresDatabase | None = None
         self._journal: JournalTable | None = None
         self._changing = asyncio.Lock()
-        self.price_feeds = PostgresPriceFeeds(self._connected)
-        self.candles = PostgresCandles(self._connected)
-        self.snapshots = PostgresSnapshots(self._connected)
-        self.symbols = PostgresSymbols(self._connected)
+        self.price_feeds = PriceFeeds(DIALECT, self._connected)
+        self.candles = Candles(DIALECT, self._connected)
+        self.snapshots = Snapshots(DIALECT, self._connected)
+        self.symbols = Symbols(DIALECT, self._connected)
         self.audit = PostgresAudit(self._connected)
         self.state = PostgresState(self._connected)
         self.configuration = PostgresConfiguration(self._connected)

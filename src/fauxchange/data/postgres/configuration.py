@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from fauxchange.data.ports import ConfigurationQuery, Page
-from fauxchange.data.postgres.market_data import Connected
+from fauxchange.data.postgres.engine import Connected
 from fauxchange.data.postgres.statements import Connection, PostgresStatement, RecordPages, RecordTable
 from fauxchange.data.queries import check_versions, configuration_span
 from fauxchange.data.tables import configuration_changes

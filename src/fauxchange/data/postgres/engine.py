@@ -103,6 +103,14 @@ class PostgresDatabase:
         """Why the server cannot be used, or None if it can."""
         return self._problem
 
+    async def read(self, work: Work[Result]) -> Result:
+        """Do what `run` does; reading and writing are alike here."""
+        return await self.run(work)
+
+    async def write(self, work: Work[Result], *, rows: int = 1) -> Result:
+        """Do what `run` does."""
+        return await self.run(work, rows=rows)
+
     async def run(self, work: Work[Result], *, rows: int = 0) -> Result:
         """Run `work` on a connection in autocommit mode; begin a transaction in it where several statements are one.
 
@@ -312,3 +320,7 @@ def _engine(config: PostgresConfig) -> AsyncEngine:
             raise InvalidatePoolError
 
     return engine
+
+
+Connected = Callable[[], PostgresDatabase]
+"""Returns the database, connected or waiting for its server. Raises: Unavailable while there is none."""

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import insert
 from fauxchange.data.documents import decode_document, encode_document
 from fauxchange.data.filters import given_filters, inside, one_of
 from fauxchange.data.ports import AccountQuery, FillQuery, LedgerQuery, OrderQuery, Page, Projection
-from fauxchange.data.postgres.market_data import Connected
+from fauxchange.data.postgres.engine import Connected
 from fauxchange.data.postgres.statements import Connection, PostgresStatement, RecordPages, RecordTable
 from fauxchange.data.queries import (
     FILL_KEY,

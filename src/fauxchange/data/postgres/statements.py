@@ -25,6 +25,7 @@ from sqlalchemy.sql.elements import TextClause
 from fauxchange.data.documents import encode_document
 from fauxchange.data.ports import Page
 from fauxchange.data.queries import MAX_INT64, MIN_INT64, Position, Span, position_of
+from fauxchange.data.relational import DELETE_CHUNK, Dialect
 from fauxchange.data.tables import DOCUMENT
 
 Record = TypeVar("Record")
@@ -208,3 +209,7 @@ class RecordPages(Generic[Record]):
         # Nothing promises that an aggregate keeps the order of its rows; sorting what is sorted costs next to nothing.
         records.sort(key=self.position, reverse=span.newest_first)
         return records
+
+
+DIALECT = Dialect(PostgresStatement, RecordTable, RecordPages, deletion_rows=DELETE_CHUNK)
+"""A deletion has the time that so many rows may take."""

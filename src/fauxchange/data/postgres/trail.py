@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from fauxchange.data.documents import decode_document, encode_document
 from fauxchange.data.ports import AuditQuery, Page
-from fauxchange.data.postgres.market_data import Connected
+from fauxchange.data.postgres.engine import Connected
 from fauxchange.data.postgres.statements import Connection, PostgresStatement, RecordPages, RecordTable
 from fauxchange.data.queries import audit_span, check_chain
 from fauxchange.data.tables import audit_events, service_state

@@ -9,13 +9,14 @@ from fauxchange.data.memory.adapter import CACHE_KEYS
 from fauxchange.data.memory.cache import MemoryCache, MemoryKeyspace, WallTime
 from fauxchange.data.memory.price_streams import MemoryPriceStreams
 from fauxchange.data.memory.registry import MemoryRegistry
+from fauxchange.data.relational import Candles, PriceFeeds, Snapshots, Symbols
 from fauxchange.data.sqlite.configuration import SqliteConfiguration
 from fauxchange.data.sqlite.database import SqliteDatabase
 from fauxchange.data.sqlite.exchange import SqliteExchange
 from fauxchange.data.sqlite.files import Open, open_connection
 from fauxchange.data.sqlite.journal import JournalFile
 from fauxchange.data.sqlite.kernel_snapshots import SnapshotFile, SqliteKernelSnapshots
-from fauxchange.data.sqlite.market_data import SqliteCandles, SqlitePriceFeeds, SqliteSnapshots, SqliteSymbols
+from fauxchange.data.sqlite.statements import DIALECT
 from fauxchange.data.sqlite.trail import SqliteAudit, SqliteState
 from fauxchange.data.sqlite.writer import MAX_WAITING_ROWS, PROBE_INTERVAL_S
 from fauxchange.domain.errors import Unavailable
@@ -56,10 +57,10 @@ class SqliteDataAdapter:
         self._journal: JournalFile | None = None
         self._snapshots: SnapshotFile | None = None
         self._changing = asyncio.Lock()
-        self.price_feeds = SqlitePriceFeeds(self._connected)
-        self.candles = SqliteCandles(self._connected)
-        self.snapshots = SqliteSnapshots(self._connected)
-        self.symbols = SqliteSymbols(self._connected)
+        self.price_feeds = PriceFeeds(DIALECT, self._connected)
+        self.candles = Candles(DIALECT, self._connected)
+        self.snapshots = Snapshots(DIALECT, self._connected)
+        self.symbols = Symbols(DIALECT, self._connected)
         self.audit = SqliteAudit(self._connected)
         self.state = SqliteState(self._connected)
         self.configuration = SqliteConfiguration(self._connected)

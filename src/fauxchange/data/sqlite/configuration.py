@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from fauxchange.data.ports import ConfigurationQuery, Page
 from fauxchange.data.queries import check_versions, configuration_span
-from fauxchange.data.sqlite.market_data import Connected
+from fauxchange.data.sqlite.database import Connected
 from fauxchange.data.sqlite.statements import RecordPages, RecordTable, SqliteStatement
 from fauxchange.data.tables import configuration_changes
 from fauxchange.domain.configuration import ConfigurationChange

@@ -212,3 +212,7 @@ def _checked_version(path: Path, rows: list[tuple[int]]) -> int:
             "update the program or choose another data folder"
         )
     raise ConfigurationError(f"{path} has no known schema version ({version}); move it away or choose another folder")
+
+
+Connected = Callable[[], SqliteDatabase]
+"""Returns the open database. Raises: Unavailable while there is none."""

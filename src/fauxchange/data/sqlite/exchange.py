@@ -27,7 +27,7 @@ from fauxchange.data.queries import (
     ledger_span,
     order_span,
 )
-from fauxchange.data.sqlite.market_data import Connected
+from fauxchange.data.sqlite.database import Connected
 from fauxchange.data.sqlite.statements import RecordPages, RecordTable, SqliteStatement
 from fauxchange.data.sqlite.transactions import Executor
 from fauxchange.data.tables import (

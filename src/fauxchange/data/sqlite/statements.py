@@ -25,6 +25,7 @@ from sqlalchemy.sql.elements import TextClause
 from fauxchange.data.documents import check_document, plain
 from fauxchange.data.ports import Page
 from fauxchange.data.queries import MAX_INT64, MIN_INT64, Position, Span, position_of
+from fauxchange.data.relational import Dialect
 from fauxchange.data.sqlite.transactions import Executor
 from fauxchange.data.tables import AUDIT, CONFIGURATION, DOCUMENT, EXCHANGE, MARKET_DATA
 from fauxchange.domain.errors import Conflict, InvariantViolation
@@ -195,3 +196,7 @@ def create(connection: sqlite3.Connection, table: Table) -> None:
     connection.execute(ddl(CreateTable(table)))
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
         connection.execute(ddl(CreateIndex(index)))
+
+
+DIALECT = Dialect(SqliteStatement, RecordTable, RecordPages, deletion_rows=0)
+"""A deletion does not count as waiting rows: it is one of many pieces."""

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import sqlite
 from fauxchange.data.documents import decode_document, encode_document
 from fauxchange.data.ports import AuditQuery, Page
 from fauxchange.data.queries import audit_span, check_chain
-from fauxchange.data.sqlite.market_data import Connected
+from fauxchange.data.sqlite.database import Connected
 from fauxchange.data.sqlite.statements import RecordPages, RecordTable, SqliteStatement
 from fauxchange.data.tables import audit_events, service_state
 from fauxchange.domain.audit import AuditEvent
