@@ -89,6 +89,7 @@ lock: $(VENV)/dev ## lock the dependencies anew, after a change in pyproject.tom
 	$(PIP) uv
 	$(LOCK) --all-extras --group build pyproject.toml --output-file requirements/runtime.txt
 	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements/dev.txt
+	$(LOCK) --constraints requirements/runtime.txt --extra parquet --group build pyproject.toml --output-file requirements/full.txt
 	$(LOCK) --constraints requirements/runtime.txt --no-emit-package numba --no-emit-package llvmlite \
 		pyproject.toml --output-file requirements/slim.txt
 	$(LOCK) --constraints requirements/runtime.txt --group pyproject.toml:build --output-file requirements/build.txt

@@ -27,7 +27,7 @@ BASE_COMPRESSED_MB = 48.0
 BASE_UNPACKED_MB = 130.0
 """Of the base image for linux/amd64, as its registry tells, rounded up."""
 
-TARGETS = {"slim": ("slim.txt", ["--sourceless"], 100), "full": ("runtime.txt", [], 250)}
+TARGETS = {"slim": ("slim.txt", ["--sourceless"], 100), "full": ("full.txt", [], 250)}
 """Each target's locked requirements, how it is pruned, and the most it may have compressed, in MB."""
 
 

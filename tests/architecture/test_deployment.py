@@ -458,7 +458,7 @@ def test_slim_has_what_the_package_needs_but_the_compiler(repository: Path) -> N
                 pins[pin].add(line.removesuffix("\\").strip())
         return pins
 
-    slim, full, build = pinned("slim.txt"), pinned("runtime.txt"), pinned("build.txt")
+    slim, full, build = pinned("slim.txt"), pinned("full.txt"), pinned("build.txt")
     left_out = {pin.partition("==")[0] for pin in full if pin not in slim and pin not in build}
 
     assert left_out == {"numba", "llvmlite", "pyarrow"}, "run: make lock"
@@ -472,7 +472,7 @@ def test_the_sizes_are_measured_of_what_the_dockerfile_builds() -> None:
     assert measured["BASE_IMAGE"] == f"python:{python}-slim-bookworm"
     assert {target: (name, limit) for target, (name, _, limit) in measured["TARGETS"].items()} == {
         "slim": ("slim.txt", 100),
-        "full": ("runtime.txt", 250),
+        "full": ("full.txt", 250),
     }
 
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fauxchange.domain.arithmetic import FloatArray, WordArray, exp, normals
+from fauxchange.domain.chance import WordStream
 from fauxchange.domain.kernels import kernel
 from fauxchange.domain.times import NS_PER_MINUTE
-from fauxchange.services.market_data.core.arithmetic import FloatArray, WordArray, exp, normals
 from fauxchange.services.market_data.core.batches import NO_LAST, Int64Array
 from fauxchange.services.market_data.core.models import (
     LOG_PRICE,
@@ -25,7 +26,6 @@ from fauxchange.services.market_data.core.models import (
     to_half_ticks,
 )
 from fauxchange.services.market_data.core.parameters import LmvTable
-from fauxchange.services.market_data.core.streams import WordStream
 
 
 class GbmLaw(NamedTuple):

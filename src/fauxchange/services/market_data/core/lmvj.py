@@ -20,9 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fauxchange.domain.kernels import kernel
-from fauxchange.domain.times import NS_PER_MINUTE
-from fauxchange.services.market_data.core.arithmetic import (
+from fauxchange.domain.arithmetic import (
     FloatArray,
     WordArray,
     centred_units,
@@ -32,6 +30,9 @@ from fauxchange.services.market_data.core.arithmetic import (
     log_each,
     normals,
 )
+from fauxchange.domain.chance import WordStream
+from fauxchange.domain.kernels import kernel
+from fauxchange.domain.times import NS_PER_MINUTE
 from fauxchange.services.market_data.core.batches import Int64Array
 from fauxchange.services.market_data.core.models import (
     LOG_PRICE,
@@ -45,7 +46,6 @@ from fauxchange.services.market_data.core.models import (
     to_half_ticks,
 )
 from fauxchange.services.market_data.core.parameters import COMMON_JUMP_SHARE, FACTORS, HOURS, LmvParameters, LmvTable
-from fauxchange.services.market_data.core.streams import WordStream
 
 # Places in a symbol's state, after LOG_PRICE.
 TREND = 1

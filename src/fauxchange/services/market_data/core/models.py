@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from fauxchange.domain.arithmetic import FloatArray, log
 from fauxchange.domain.errors import check
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.kernels import kernel
-from fauxchange.services.market_data.core.arithmetic import FloatArray, log
 from fauxchange.services.market_data.core.batches import NO_LAST, Int64Array
 from fauxchange.services.market_data.core.scenarios import Timeline
 

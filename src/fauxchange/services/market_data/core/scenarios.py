@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from fauxchange.domain.arithmetic import FloatArray, centred_units, exp_each, log, log_each, units
+from fauxchange.domain.chance import WordStream
 from fauxchange.domain.errors import InvalidRequest
 from fauxchange.domain.instruments import parse_symbol
 from fauxchange.domain.times import NS_PER_MS, NS_PER_S, format_duration
-from fauxchange.services.market_data.core.arithmetic import FloatArray, centred_units, exp_each, log, log_each, units
 from fauxchange.services.market_data.core.batches import Int64Array
-from fauxchange.services.market_data.core.streams import WordStream
 
 NS_PER_DAY = 86_400 * NS_PER_S
 MAX_DURATION_NS = 30 * NS_PER_DAY

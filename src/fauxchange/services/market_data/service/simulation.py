@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fauxchange.domain.arithmetic import FloatArray
 from fauxchange.domain.errors import ConfigurationError, check
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.market_data import FeedSource, Metadata
 from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_MS, format_duration
-from fauxchange.services.market_data.core.arithmetic import FloatArray
 from fauxchange.services.market_data.core.batches import SPREAD_BY_POLICY, Int64Array, PriceBatch
 from fauxchange.services.market_data.core.gbm import Gbm
 from fauxchange.services.market_data.core.lmvj import LmvJ

@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 from numpy.random import Philox
 
-from fauxchange.services.market_data.core.arithmetic import WordArray
+from fauxchange.domain.arithmetic import WordArray
 
 _WORDS_PER_COUNT = 4
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fauxchange.services.market_data.core.streams import WordStream
+from fauxchange.domain.chance import WordStream
 
 WHOLE = WordStream(1, "symbol", "BTC/USD", "price").words(0, 200)
 RECORDED = ["0xe2383ad167ec9f12", "0x766488e6a7b77273", "0x64fc7dc0ac1b144d"]

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fauxchange.platform.compiler import compile_kernel
-from fauxchange.services.market_data.core.arithmetic import (
+from fauxchange.domain.arithmetic import (
     centred_units,
     exp,
     exp_each,
@@ -20,6 +19,7 @@ from fauxchange.services.market_data.core.arithmetic import (
     normals,
     units,
 )
+from fauxchange.platform.compiler import compile_kernel
 
 WORDS = np.random.Philox(key=7).random_raw(50_000)
 EXTREMES = np.array([0, 2**64 - 1, 1 << 63, (1 << 63) - 1, 1 << 11, 5], np.uint64)

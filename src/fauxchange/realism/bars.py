@@ -1,0 +1,67 @@
+"""Bars: what all statistics of prices are computed from, whether recorded or simulated."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fauxchange.domain.errors import check
+
+FloatArray = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bars:
+    """Bars of one symbol, oldest first; the close belongs to the end of the bar.
+
+    Shapes: every column (n,)
+    Units:  open_ns and interval_ns in nanoseconds; prices in quote currency; volume in the base asset, None where the
+            source has none
+    Ensures: open_ns rises in steps of at least interval_ns; a longer step is a gap
+    """
+
+    symbol: str
+    interval_ns: int
+    open_ns: Int64Array
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        columns = [self.open, self.high, self.low, self.close, *([] if self.volume is None else [self.volume])]
+        check(all(len(column) == len(self.open_ns) for column in columns), "columns of bars are equally long")
+
+    def __len__(self) -> int:
+        return len(self.open_ns)
+
+    def part(self, first: int, end: int) -> "Bars":
+        """Return the bars from `first` up to `end`."""
+        return Bars(
+            symbol=self.symbol,
+            interval_ns=self.interval_ns,
+            open_ns=self.open_ns[first:end],
+            open=self.open[first:end],
+            high=self.high[first:end],
+            low=self.low[first:end],
+            close=self.close[first:end],
+            volume=None if self.volume is None else self.volume[first:end],
+        )
+
+    def runs(self) -> Iterator["Bars"]:
+        """Return the stretches without a gap."""
+        ends = np.flatnonzero(np.diff(self.open_ns) != self.interval_ns) + 1
+        bounds = [0, *ends.tolist(), len(self)]
+        for first, end in pairwise(bounds):
+            if first < end:
+                yield self.part(first, end)
+
+    def windows(self, returns: int) -> Iterator["Bars"]:
+        """Return stretches without a gap and without overlap, each of so many returns (and one bar more)."""
+        for run in self.runs():
+            for first in range(0, len(run) - returns, returns):
+                yield run.part(first, first + returns + 1)
