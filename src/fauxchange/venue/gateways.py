@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,31 +15,26 @@ from fauxchange.domain.errors import ConfigurationError
 from fauxchange.domain.times import NS_PER_S
 from fauxchange.platform.chance import jitter
 from fauxchange.platform.clock import WallClock
-from fauxchange.platform.discovery import Registration, advertised_host, instance_name
+from fauxchange.platform.discovery import instance_name
 from fauxchange.platform.health import HealthRegistry
-from fauxchange.platform.http.app import HttpAppConfig, create_http_app
-from fauxchange.platform.http.server import HttpServer
-from fauxchange.platform.http.service_routes import service_routes
 from fauxchange.platform.lifecycle import Component, Supervisor
-from fauxchange.platform.listening import Listener
 from fauxchange.platform.logging import register_secret
 from fauxchange.platform.metrics import EventLoopLag, PrometheusMetrics
-from fauxchange.platform.ports import DependencyHealth, ServiceInstance
-from fauxchange.platform.ready import Ready, remove_ready, write_ready
+from fauxchange.platform.ports import DependencyHealth
+from fauxchange.platform.ready import remove_ready
 from fauxchange.platform.rpc.client_metrics import ClientMetrics
 from fauxchange.platform.rpc.clients import ClientManager
 from fauxchange.platform.rpc.instances import at_addresses, in_registry
 from fauxchange.platform.rpc.peers import MARKET_DATA
 from fauxchange.platform.rpc.pool import Surroundings
-from fauxchange.platform.rpc.server import GrpcServer
 from fauxchange.platform.settings import Settings
 from fauxchange.platform.streams.endpoint import StreamMetrics
-from fauxchange.platform.streams.websocket import websocket_factory
 from fauxchange.services.exchange.app.gateway import ExchangeGateway, read_gateway_config
 from fauxchange.services.market_data.app import read_config
 from fauxchange.services.market_data.app.gateway import MarketDataGateway
+from fauxchange.venue.listeners import PublicListeners, public_listeners
 from fauxchange.venue.plan import Addresses
-from fauxchange.venue.process import LISTENER_SHARE, SWITCH_INTERVAL_S, data_folder, settle_garbage_collector
+from fauxchange.venue.process import SWITCH_INTERVAL_S, data_folder, settle_garbage_collector
 from fauxchange.venue.services import GATEWAYS, ServiceEntry
 from fauxchange.venue.stores import redis_config
 
@@ -115,40 +110,25 @@ class GatewayProcess:
         for store in REGISTRY_STORES:
             if store in data.health():
                 self.health.add_dependency(gateway.name, store, partial(_store_health, data, store))
-        stop_s = settings.shutdown_timeout_ns / NS_PER_S * LISTENER_SHARE
-        app = create_http_app(
-            HttpAppConfig(
-                title="Fauxchange",
-                version=settings.service_version,
-                health=self.health,
-                metrics=metrics,
-                clock=clock,
-                handlers=[*gateway.rest_routes, *service_routes(data.discovery, time.time_ns)],
-            )
-        )
-        http = HttpServer(
-            "http",
-            app,
-            Listener(host=settings.http_host, port=settings.http_port, setting="HTTP_PORT", option="--http-port"),
-            metrics=metrics,
-            ws=websocket_factory({gateway.endpoint.path: gateway.endpoint}),
-            stop_timeout_s=stop_s,
-        )
-        grpc_server = GrpcServer(
-            "grpc",
-            Listener(host=settings.grpc_host, port=settings.grpc_port, setting="GRPC_PORT", option="--grpc-port"),
-            metrics=metrics,
+        listeners = public_listeners(
+            settings,
+            handlers=gateway.rest_routes,
+            endpoints=[gateway.endpoint],
+            clock=clock,
             health=self.health,
-            stop_timeout_s=stop_s,
+            metrics=metrics,
+            registry=data.discovery,
         )
-        grpc_server.add(*gateway.grpc_service, health_name=gateway.name)
-        registration = Registration(
-            partial(self._instance, instance, http, grpc_server),
-            data.discovery,
-            interval_s=settings.heartbeat_interval_ns / NS_PER_S,
-        )
-        announcement = _Announcement(self, http, grpc_server)
-        return [EventLoopLag(metrics), *ways, gateway, http, grpc_server, registration, announcement]
+        listeners.grpc.add(*gateway.grpc_service, health_name=gateway.name)
+        return [
+            EventLoopLag(metrics),
+            *ways,
+            gateway,
+            listeners.http,
+            listeners.grpc,
+            listeners.registration(self.plan.entry.registered_name, instance),
+            _Announcement(self, listeners),
+        ]
 
     def _gateway(
         self, data: DataAdapter, metrics: PrometheusMetrics, clock: WallClock, instance: str
@@ -184,20 +164,6 @@ class GatewayProcess:
         )
         return (clients,), gateway
 
-    def _instance(self, instance: str, http: HttpServer, grpc_server: GrpcServer) -> ServiceInstance:
-        now_ns = time.time_ns()
-        return ServiceInstance(
-            name=self.plan.entry.registered_name,
-            instance=instance,
-            version=self.settings.service_version,
-            host=advertised_host(self.settings.advertised_host, grpc_server.address[0]),
-            http_port=http.address[1],
-            grpc_port=grpc_server.address[1],
-            registered_ns=now_ns,
-            heartbeat_ns=now_ns,
-            metadata={"namespace": self.settings.service_discovery_namespace},
-        )
-
 
 def _store_health(data: DataAdapter, store: str) -> DependencyHealth:
     return data.health()[store]
@@ -208,21 +174,16 @@ class _Announcement:
     """The last to start and the first to stop: the gateway listens, and says where."""
 
     process: GatewayProcess
-    http: HttpServer
-    grpc: GrpcServer
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    listeners: PublicListeners
     name: str = field(default="announcement", init=False)
 
     async def start(self) -> None:
         settle_garbage_collector()
-        folder = self.process.settings.data_dir
-        path = write_ready(folder, Ready(http=self.http.url, grpc=self.grpc.target, audit=None, secrets=self.secrets))
+        path = self.listeners.announce(secrets={})
         self.process.health.set_ready(True)
-        log.info("ready", http=self.http.url, grpc=self.grpc.target, ready_file=str(path))
         if self.process.plan.announce is not None:
-            self.process.plan.announce(
-                Addresses(http=self.http.url, grpc=self.grpc.target, audit=None, ready_file=path)
-            )
+            http, grpc = self.listeners.http.url, self.listeners.grpc.target
+            self.process.plan.announce(Addresses(http=http, grpc=grpc, audit=None, ready_file=path))
 
     async def stop(self) -> None:
         self.process.health.set_ready(False)

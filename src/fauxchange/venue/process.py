@@ -11,30 +11,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-import structlog
 import uvloop
 
 from fauxchange.data.ports import DataAdapter
 from fauxchange.domain.errors import ConfigurationError
-from fauxchange.domain.times import NS_PER_S, format_time
+from fauxchange.domain.times import format_time
 from fauxchange.platform.clock import VirtualClock, WallClock
-from fauxchange.platform.discovery import Registration, advertised_host, instance_name
+from fauxchange.platform.discovery import instance_name
 from fauxchange.platform.health import HealthRegistry
-from fauxchange.platform.http.app import AuditAppConfig, HttpAppConfig, create_audit_app, create_http_app
+from fauxchange.platform.http.app import AuditAppConfig, create_audit_app
 from fauxchange.platform.http.server import HttpServer
-from fauxchange.platform.http.service_routes import service_routes
 from fauxchange.platform.lifecycle import BackgroundComponent, Component, Supervisor
 from fauxchange.platform.listening import Listener
 from fauxchange.platform.logging import register_secret
 from fauxchange.platform.metrics import EventLoopLag, PrometheusMetrics
-from fauxchange.platform.ports import ServiceInstance
-from fauxchange.platform.ready import Ready, remove_ready, write_ready
+from fauxchange.platform.ready import remove_ready
 from fauxchange.platform.rpc.server import GrpcLimits, GrpcServer
-from fauxchange.platform.streams.websocket import websocket_factory
 from fauxchange.services.configuration.app import Configuration
 from fauxchange.services.exchange.app.wiring import NAME as EXCHANGE
 from fauxchange.services.exchange.app.wiring import Exchange
@@ -44,22 +39,18 @@ from fauxchange.services.market_data.app import MarketData, stored_venue_ns
 from fauxchange.venue.clock_routes import clock_routes
 from fauxchange.venue.composition import Composition, Service
 from fauxchange.venue.keys import Keys
+from fauxchange.venue.listeners import PublicListeners, listener_stop_s, public_listeners
 from fauxchange.venue.plan import Addresses, Plan
 from fauxchange.venue.services import SERVICES
 from fauxchange.venue.stores import open_stores
 
 LOCK_FILE = "lock"
-LISTENER_SHARE = 0.4
-"""Share of the time for a graceful stop that requests in flight may take on each listener."""
-
 SWITCH_INTERVAL_S = 0.000_5
-"""How long the event loop may keep the interpreter lock from a thread that waits for it: the journal's thread needs it
-twice for each commit, and at the default of 5 ms a commit beside a busy loop took up to 1.7 s."""
+"""How long the event loop may keep the interpreter lock from a thread that waits for it: those that write market data's
+history and the configuration's. At the default of 5 ms a commit beside a busy loop took up to 1.7 s."""
 
 GC_THRESHOLDS = (50_000, 20, 50)
 """Collections as seldom as suits a process that makes thousands of short-lived objects a second, none in cycles."""
-
-log = structlog.get_logger(__name__)
 
 
 class Process:
@@ -124,37 +115,31 @@ class Process:
             keys=self.keys,
         )
         await composition.build()
-        stop_s = settings.shutdown_timeout_ns / NS_PER_S * LISTENER_SHARE
-        http = self._http_server(composition, data, metrics, stop_s)
-        grpc_server = GrpcServer(
-            "grpc",
-            Listener(host=settings.grpc_host, port=settings.grpc_port, setting="GRPC_PORT", option="--grpc-port"),
-            metrics=metrics,
+        listeners = public_listeners(
+            settings,
+            handlers=[route for service in composition.services for route in service.rest_routes],
+            endpoints=[service.endpoint for service in composition.streaming],
+            clock=self.clock,
             health=self.health,
-            stop_timeout_s=stop_s,
+            metrics=metrics,
+            registry=data.discovery,
         )
         for service in composition.services:
-            grpc_server.add(*service.grpc_service, health_name=service.name)
+            listeners.grpc.add(*service.grpc_service, health_name=service.name)
+        stop_s = listener_stop_s(settings)
         audit = self._audit_server(composition.services, metrics, stop_s)
-        registrations = [
-            Registration(
-                partial(self._instance, entry.registered_name, instance, http, grpc_server),
-                data.discovery,
-                interval_s=settings.heartbeat_interval_ns / NS_PER_S,
-            )
-            for entry in (SERVICES[service.name] for service in composition.services)
-        ]
+        registered = [SERVICES[service.name].registered_name for service in composition.services]
         clock = self.clock
         driver = [BackgroundComponent("clock", clock.drive, self.supervisor)] if isinstance(clock, VirtualClock) else []
         return [
             EventLoopLag(metrics),
             *composition.components,
-            http,
-            grpc_server,
+            listeners.http,
+            listeners.grpc,
             *self._kernel_listener(metrics, stop_s),
             *([audit] if audit is not None else []),
-            *registrations,
-            _Announcement(self, http, grpc_server, audit),
+            *(listeners.registration(name, instance) for name in registered),
+            _Announcement(self, listeners, audit),
             # Virtual time begins when everybody can be reached.
             *driver,
         ]
@@ -177,32 +162,6 @@ class Process:
                 field="DATA_DIR",
             )
         await clock.run_until(max(clock.now_ns(), stored_ns))
-
-    def _http_server(
-        self, composition: Composition, data: DataAdapter, metrics: PrometheusMetrics, stop_s: float
-    ) -> HttpServer:
-        settings = self.settings
-        app = create_http_app(
-            HttpAppConfig(
-                title="Fauxchange",
-                version=settings.service_version,
-                health=self.health,
-                metrics=metrics,
-                clock=self.clock,
-                handlers=[
-                    *(route for service in composition.services for route in service.rest_routes),
-                    *service_routes(data.discovery, time.time_ns),
-                ],
-            )
-        )
-        return HttpServer(
-            "http",
-            app,
-            Listener(host=settings.http_host, port=settings.http_port, setting="HTTP_PORT", option="--http-port"),
-            metrics=metrics,
-            ws=websocket_factory({service.endpoint.path: service.endpoint for service in composition.streaming}),
-            stop_timeout_s=stop_s,
-        )
 
     def _kernel_listener(self, metrics: PrometheusMetrics, stop_s: float) -> list[Component]:
         """Return the listener for gateways, if there is one."""
@@ -241,28 +200,13 @@ class Process:
         listener = Listener(host=settings.audit_host, port=settings.audit_port, setting="AUDIT_PORT")
         return HttpServer("audit", app, listener, metrics=metrics, stop_timeout_s=stop_s)
 
-    def _instance(self, name: str, instance: str, http: HttpServer, grpc_server: GrpcServer) -> ServiceInstance:
-        now_ns = time.time_ns()
-        return ServiceInstance(
-            name=name,
-            instance=instance,
-            version=self.settings.service_version,
-            host=advertised_host(self.settings.advertised_host, grpc_server.address[0]),
-            http_port=http.address[1],
-            grpc_port=grpc_server.address[1],
-            registered_ns=now_ns,
-            heartbeat_ns=now_ns,
-            metadata={"namespace": self.settings.service_discovery_namespace},
-        )
-
 
 @dataclass(slots=True)
 class _Announcement:
     """The last to start and the first to stop: the process is ready, and says where."""
 
     process: Process
-    http: HttpServer
-    grpc: GrpcServer
+    listeners: PublicListeners
     audit: HttpServer | None
     name: str = field(default="announcement", init=False)
 
@@ -270,7 +214,6 @@ class _Announcement:
         process = self.process
         for action in process.before_ready:
             action()
-        folder = process.settings.data_dir
         audit_url = None if self.audit is None else self.audit.url
         secrets: dict[str, Any] = {**process.keys.used}
         demo = None if process.exchange is None else process.exchange.demo
@@ -281,24 +224,17 @@ class _Announcement:
                 "api_key": demo.api_key,
                 "api_secret": demo.api_secret,
             }
-        path = write_ready(folder, Ready(http=self.http.url, grpc=self.grpc.target, audit=audit_url, secrets=secrets))
+        venue_time = format_time(process.clock.now_ns())
+        path = self.listeners.announce(audit=audit_url, secrets=secrets, venue_time=venue_time)
         process.addresses = Addresses(
-            http=self.http.url,
-            grpc=self.grpc.target,
+            http=self.listeners.http.url,
+            grpc=self.listeners.grpc.target,
             audit=audit_url,
             ready_file=path,
             services=process.plan.services,
             new_demo=demo if demo is not None and demo.is_new else None,
         )
         process.health.set_ready(True)
-        log.info(
-            "ready",
-            http=self.http.url,
-            grpc=self.grpc.target,
-            audit=audit_url,
-            ready_file=str(path),
-            venue_time=format_time(process.clock.now_ns()),
-        )
         if process.plan.announce is not None:
             process.plan.announce(process.addresses)
 
