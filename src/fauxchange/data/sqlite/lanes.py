@@ -243,10 +243,10 @@ class ProcessLane:
             self._end()
             return
         data = self._unread + data if self._unread else data
-        for body in frames(data):
+        bodies, self._unread = whole_frames(data)
+        for body in bodies:
             answers, problem = pickle.loads(body)  # noqa: S301 - from our own process, over a socket nobody else has
             self._deliver(answers, problem)
-        self._unread = data[consumed(data) :]
 
     def _kill(self) -> None:
         if self._process is not None:
@@ -269,19 +269,8 @@ class ProcessLane:
         self._lost(f"the process that writes {self._path} has ended ({code})")
 
 
-def consumed(data: bytes) -> int:
-    """Return how many bytes of `data` are whole frames."""
-    at = 0
-    while len(data) - at >= HEAD.size:
-        end = at + HEAD.size + HEAD.unpack_from(data, at)[0]
-        if end > len(data):
-            break
-        at = end
-    return at
-
-
-def frames(data: bytes) -> list[bytes]:
-    """Return the bodies of the whole frames that `data` begins with."""
+def whole_frames(data: bytes) -> tuple[list[bytes], bytes]:
+    """Return the bodies of the whole frames that `data` begins with, and what is left."""
     bodies: list[bytes] = []
     at = 0
     while len(data) - at >= HEAD.size:
@@ -290,7 +279,7 @@ def frames(data: bytes) -> list[bytes]:
             break
         bodies.append(data[at + HEAD.size : end])
         at = end
-    return bodies
+    return bodies, data[at:]
 
 
 async def hold(path: Path) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 
 from fauxchange.data.sqlite.files import Open, open_connection
 from fauxchange.data.sqlite.journal_appender import JournalAppender
-from fauxchange.data.sqlite.lanes import HEAD, READ_BYTES, Writer, consumed, frames
+from fauxchange.data.sqlite.lanes import HEAD, READ_BYTES, Writer, whole_frames
 from fauxchange.data.sqlite.transactions import Transactions
 
 WRITERS: dict[str, Callable[[Path, Open], Writer]] = {"journal": JournalAppender, "transactions": Transactions}
@@ -37,10 +37,9 @@ def serve(channel: socket.socket, writer: Writer, probe_interval_s: float) -> No
             # What was not whole was never handed over.
             return
         data = unread + data if unread else data
-        size = consumed(data)
-        unread = data[size:]
-        if size:
-            jobs = [pickle.loads(body) for body in frames(data)]  # noqa: S301 - from the process that started this one
+        bodies, unread = whole_frames(data)
+        if bodies:
+            jobs = [pickle.loads(body) for body in bodies]  # noqa: S301 - from the process that started this one
             _tell(channel, writer.handle(jobs), writer)
 
 

@@ -16,7 +16,7 @@ from fauxchange.data.ports import Projection
 from fauxchange.data.sqlite import lanes
 from fauxchange.data.sqlite.adapter import SqliteDataAdapter
 from fauxchange.data.sqlite.journal import JournalFile
-from fauxchange.data.sqlite.lanes import ProcessLane, consumed, frames, hold
+from fauxchange.data.sqlite.lanes import ProcessLane, hold, whole_frames
 from fauxchange.domain.errors import Conflict, InvariantViolation, Unavailable
 from fauxchange.domain.orders import TrailBlock
 from fauxchange.platform.ports import DependencyStatus
@@ -312,7 +312,6 @@ async def test_a_number_that_no_column_holds_is_refused_and_the_process_goes_on(
 def test_frames_are_taken_when_they_are_whole() -> None:
     one, two = lanes.HEAD.pack(3) + b"one", lanes.HEAD.pack(0)
 
-    assert frames(one + two + one[:5]) == [b"one", b""]
-    assert consumed(one + two + one[:5]) == len(one + two)
-    assert frames(b"\1") == []
-    assert consumed(one[:6]) == 0
+    assert whole_frames(one + two + one[:5]) == ([b"one", b""], one[:5])
+    assert whole_frames(b"\1") == ([], b"\1")
+    assert whole_frames(one[:6]) == ([], one[:6])
