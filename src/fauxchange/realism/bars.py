@@ -65,3 +65,37 @@ class Bars:
         for run in self.runs():
             for first in range(0, len(run) - returns, returns):
                 yield run.part(first, first + returns + 1)
+
+    def gathered(self, interval_ns: int) -> "Bars":
+        """Return longer bars, each of the bars that begin in it; intervals in which none begins are left out."""
+        opens = self.open_ns // interval_ns * interval_ns
+        firsts = np.flatnonzero(np.concatenate(([True], opens[1:] != opens[:-1]))) if len(self) else np.zeros(0, int)
+        lasts = np.concatenate((firsts[1:], [len(self)]))[: len(firsts)] - 1
+        return Bars(
+            symbol=self.symbol,
+            interval_ns=interval_ns,
+            open_ns=opens[firsts],
+            open=self.open[firsts],
+            high=np.maximum.reduceat(self.high, firsts) if len(self) else self.high,
+            low=np.minimum.reduceat(self.low, firsts) if len(self) else self.low,
+            close=self.close[lasts],
+            volume=None if self.volume is None or not len(self) else np.add.reduceat(self.volume, firsts),
+        )
+
+    def carried(self, most: int) -> "Bars":
+        """Return the bars with each gap of at most so many bars filled: the last close stands, and nothing trades."""
+        missing = np.diff(self.open_ns) // self.interval_ns - 1
+        repeats = np.concatenate((np.where((missing > 0) & (missing <= most), missing, 0), [0]))[: len(self)] + 1
+        sources = np.repeat(np.arange(len(self)), repeats)
+        ahead = np.arange(len(sources)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+        is_filled = ahead > 0
+        return Bars(
+            symbol=self.symbol,
+            interval_ns=self.interval_ns,
+            open_ns=self.open_ns[sources] + ahead * self.interval_ns,
+            open=np.where(is_filled, self.close[sources], self.open[sources]),
+            high=np.where(is_filled, self.close[sources], self.high[sources]),
+            low=np.where(is_filled, self.close[sources], self.low[sources]),
+            close=self.close[sources],
+            volume=None if self.volume is None else np.where(is_filled, 0.0, self.volume[sources]),
+        )
