@@ -16,7 +16,7 @@ from fauxchange.domain.times import NS_PER_S
 from fauxchange.platform.compiler import compile_kernel
 from fauxchange.services.market_data.core.lmvj import WORDS_PER_STEP, LmvJ
 from fauxchange.services.market_data.core.models import Priced
-from fauxchange.services.market_data.service.simulation import default_table
+from fauxchange.services.market_data.core.parameters import default_table
 
 BLOCK_STEPS = 1_024
 ROWS_PER_TURN = 262_144

@@ -98,7 +98,8 @@ class ConfigurationChange:
 class Declaration:
     """What a service says of a key, or with a name that ends in `.*` of all keys with that beginning.
 
-    `minimum` and `maximum` are written as values of the type; `about` says what may stand for the star.
+    `minimum` and `maximum` are written as values of the type; `about` says what may stand for the star; `rule` looks at
+    what no bound can tell, and raises InvalidRequest.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Declaration:
     choices: tuple[str, ...] = ()
     pattern: str | None = None
     about: str = field(default=ANYTHING, repr=False)
+    rule: Callable[[str, Any], None] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for bound in (self.minimum, self.maximum):
@@ -132,6 +134,8 @@ class Declaration:
             raise InvalidRequest(
                 f"{key} looks like {self.pattern}, not like {kept!r}", code="value_not_allowed", field="value"
             )
+        if self.rule is not None:
+            self.rule(key, kept)
         return kept
 
     def _check_bounds(self, key: str, kept: Any) -> None:

@@ -9,6 +9,8 @@ NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 NS_PER_MINUTE = 60 * NS_PER_S
+NS_PER_HOUR = 60 * NS_PER_MINUTE
+NS_PER_DAY = 24 * NS_PER_HOUR
 
 _UNITS_NS = {
     "ns": 1,
@@ -16,8 +18,8 @@ _UNITS_NS = {
     "ms": NS_PER_MS,
     "s": NS_PER_S,
     "m": NS_PER_MINUTE,
-    "h": 60 * NS_PER_MINUTE,
-    "d": 24 * 60 * NS_PER_MINUTE,
+    "h": NS_PER_HOUR,
+    "d": NS_PER_DAY,
 }
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h|d)")
 _RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|z|[+-]\d{2}:\d{2})")

@@ -1,10 +1,10 @@
-"""What of the feed may be changed while it runs: spreads, volatilities, the interval between prices.
+"""What of the feed may be changed while it runs: spreads, volatilities, models, the interval between prices.
 
 A parameter of a symbol goes before the one of all symbols, and that before the setting that the feed was started with.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -12,10 +12,22 @@ from fauxchange.domain.configuration import SYMBOL, Declaration, ServiceSchema, 
 from fauxchange.domain.errors import InvalidRequest
 from fauxchange.domain.instruments import path_symbol
 from fauxchange.domain.times import parse_duration
+from fauxchange.services.market_data.core.model_files import InvalidModel, parameters_from_mapping
+from fauxchange.services.market_data.core.parameters import default_table
 
 SPREAD = "spread_bps"
 VOLATILITY = "volatility"
 INTERVAL = "price_update_interval"
+MODEL = "model"
+
+
+def check_model(key: str, value: Any) -> None:
+    """Look at the parameters of a model. Raises: InvalidRequest with everything that is wrong."""
+    try:
+        parameters_from_mapping(value, default_table().of(key.partition(".")[2].replace("-", "/")))
+    except InvalidModel as exc:
+        raise InvalidRequest(f"{key}: {exc.message}", code="value_not_allowed", field="value") from exc
+
 
 FEED_SCHEMA = ServiceSchema(
     "market-data",
@@ -51,6 +63,13 @@ FEED_SCHEMA = ServiceSchema(
             about=SYMBOL,
         ),
         Declaration(
+            f"{MODEL}.*",
+            ValueType.JSON,
+            "Parameters of the model of a symbol, as in a model file; what is left out stays as it was at the start",
+            about=SYMBOL,
+            rule=check_model,
+        ),
+        Declaration(
             INTERVAL, ValueType.DURATION, "Time between two prices of a modelled symbol", minimum="1ms", maximum="1h"
         ),
     ),
@@ -65,13 +84,17 @@ class FeedParameters:
     spread_bps: Mapping[str, float]
     volatility: Mapping[str, float]
     interval_ns: int
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By symbol the parameters of the model that are other than at the start."""
 
-    def items(self) -> Iterator[tuple[str, float | int]]:
+    def items(self) -> Iterator[tuple[str, Any]]:
         """Yield each parameter under the name that its key has."""
         for symbol, spread_bps in self.spread_bps.items():
             yield f"{SPREAD}.{path_symbol(symbol)}", spread_bps
         for symbol, volatility in self.volatility.items():
             yield f"{VOLATILITY}.{path_symbol(symbol)}", volatility
+        for symbol in self.volatility:
+            yield f"{MODEL}.{path_symbol(symbol)}", self.models.get(symbol)
         yield INTERVAL, self.interval_ns
 
 
@@ -91,12 +114,15 @@ def read_parameters(
     kept: dict[str, Any] = {}
     ignored: list[Ignored] = []
     known = {path_symbol(symbol) for symbol in symbols}
+    modelled = {path_symbol(symbol): symbol for symbol in defaults.volatility}
     for key, value in sorted(values.items()):
-        _, _, about = key.partition(".")
+        stem, _, about = key.partition(".")
         try:
             declaration = FEED_SCHEMA.declaration_of(key)
             if declaration is not None and about and about not in known:
                 ignored.append(Ignored(key, value, "the symbol is not priced here"))
+            elif stem == MODEL and about not in modelled:
+                ignored.append(Ignored(key, value, "the symbol is not modelled here"))
             elif declaration is not None:
                 kept[key] = declaration.checked(key, value)
         except InvalidRequest as exc:
@@ -106,6 +132,7 @@ def read_parameters(
         spread_bps=_by_symbol(SPREAD, kept, defaults.spread_bps),
         volatility=_by_symbol(VOLATILITY, kept, defaults.volatility),
         interval_ns=defaults.interval_ns if interval is None else parse_duration(interval),
+        models={symbol: kept[f"{MODEL}.{name}"] for name, symbol in modelled.items() if f"{MODEL}.{name}" in kept},
     ), ignored
 
 

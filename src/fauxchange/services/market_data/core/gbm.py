@@ -70,12 +70,12 @@ class Gbm(SteppingModel):
         root_dt = math.sqrt(interval_ns / NS_PER_MINUTE)
         self._laws = {
             each.instrument.symbol: GbmLaw(
-                table.of(each.instrument.base).sigma * each.volatility * root_dt, each.half_ticks
+                table.of(each.instrument.symbol).sigma * each.volatility * root_dt, each.half_ticks
             )
             for each in priced
         }
         self._identities = {
-            each.instrument.symbol: f"{table.of(each.instrument.base).sigma.hex()}:{each.half_ticks.hex()}"
+            each.instrument.symbol: f"{table.of(each.instrument.symbol).sigma.hex()}:{each.half_ticks.hex()}"
             for each in priced
         }
         self._streams = [WordStream(seed, "symbol", each.instrument.symbol, "price") for each in priced]

@@ -402,7 +402,7 @@ class LmvJ(SteppingModel):
         self._table = table
         self._step = compiler(step_symbol)
         self._normals = compiler(normals)
-        parameters = [table.of(each.instrument.base) for each in priced]
+        parameters = [table.of(each.instrument.symbol) for each in priced]
         self._laws = [law_of(each, values, table, interval_ns) for each, values in zip(priced, parameters, strict=True)]
         self._streams = [
             _Streams(*(WordStream(seed, "symbol", each.instrument.symbol, purpose) for purpose in _Streams._fields))
@@ -434,6 +434,22 @@ class LmvJ(SteppingModel):
         )
         state[VOLUME_FACTOR:] = np.sqrt(np.array(parameters.volume.weights)) * own[FACTORS:]
         return state
+
+    def carried(self, symbol: str, values: FloatArray, before: LmvTable) -> FloatArray:
+        """Return a state whose factors are as far from usual under the new weights as they were under the old ones.
+
+        A factor that had no weight begins where it usually is.
+        """
+        old, new = before.of(symbol), self._table.of(symbol)
+        changed = values.copy()
+        for first, weights in (
+            (FACTOR, (old.weights, new.weights)),
+            (VOLUME_FACTOR, (old.volume.weights, new.volume.weights)),
+        ):
+            for k, (was, is_now) in enumerate(zip(*weights, strict=True)):
+                if was != is_now:
+                    changed[first + k] *= math.sqrt(is_now / was) if was > 0.0 else 0.0
+        return changed
 
     def market(self, ts_ns: Int64Array) -> Market:
         """Return the market's noise of a block, and where its hours and minutes begin."""

@@ -80,12 +80,12 @@ def located_yaml(text: str) -> Located:
     return _from_yaml(node)
 
 
-def located_toml(text: str) -> Located:
+def located_toml(text: str, *, max_bytes: int = MAX_BYTES) -> Located:
     """Return a TOML document.
 
     Raises: InvalidScenario if the text is not TOML or too large
     """
-    _check_size(text)
+    _check_size(text, max_bytes)
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
@@ -98,12 +98,10 @@ def located_toml(text: str) -> Located:
     return _plain(document, _toml_lines(text), (), 0)
 
 
-def _check_size(text: str) -> None:
+def _check_size(text: str, max_bytes: int = MAX_BYTES) -> None:
     size = len(text.encode())
-    if size > MAX_BYTES:
-        raise InvalidScenario(
-            [Problem("", f"{size} bytes are more than the {MAX_BYTES} that a scenario file may have")]
-        )
+    if size > max_bytes:
+        raise InvalidScenario([Problem("", f"{size} bytes are more than the {max_bytes} that such a file may have")])
 
 
 # YAML
@@ -195,7 +193,7 @@ def _toml_lines(text: str) -> dict[_Path, int]:
         header = _TOML_HEADER.fullmatch(line)
         if header is not None:
             name = header[2].strip("\"' ")
-            table = (name,)
+            table = tuple(part.strip("\"' ") for part in name.split("."))
             if header[1] == "[[":
                 counts[name] = counts.get(name, -1) + 1
                 table = (name, counts[name])

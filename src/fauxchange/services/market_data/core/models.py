@@ -21,6 +21,7 @@ from fauxchange.domain.errors import check
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.kernels import kernel
 from fauxchange.services.market_data.core.batches import NO_LAST, Int64Array
+from fauxchange.services.market_data.core.parameters import LmvTable
 from fauxchange.services.market_data.core.scenarios import Timeline
 
 MOST_HALF_TICKS = 4503599627370496.0
@@ -123,6 +124,10 @@ class PriceModel(Protocol):
         """Go on from a state; symbols that it lacks start afresh."""
         ...
 
+    def carried(self, symbol: str, values: FloatArray, before: LmvTable) -> FloatArray:
+        """Return what a symbol's numbers under the parameters of before are under those of this model."""
+        ...
+
 
 class SteppingModel(ABC):
     """A model whose symbols step one by one through a block, after the market they share.
@@ -202,6 +207,10 @@ class SteppingModel(ABC):
             kept = state.symbols.get(symbol)
             self._states[symbol] = self.fresh_state(symbol) if kept is None else kept.copy()
             self._anchors[symbol] = dict(state.anchors.get(symbol, {}))
+
+    def carried(self, symbol: str, values: FloatArray, before: LmvTable) -> FloatArray:  # noqa: ARG002 - as in the port
+        """Return what a symbol's numbers under the parameters of before are under those of this model."""
+        return values
 
     def _advance_block(self, ts_ns: Int64Array, columns: ModelColumns) -> None:
         before_ns = self.before_ns(ts_ns)

@@ -1,12 +1,16 @@
 """Parameters of the price model LMV-J, per symbol and for the market they share.
 
-Defaults are calibrated on one public month of one-minute prices (`data/lmv-defaults.json`). A symbol takes those of
-its base asset: `BTC/USDT` uses BTC's. A base asset that was never calibrated takes the generic set, which is ETH's.
+Defaults are calibrated on one public month of one-minute prices (`data/lmv-defaults.json`, by `fauxchange calibrate`).
+A symbol takes those of its base asset: `BTC/USDT` uses BTC's. A base asset that was never calibrated takes the generic
+set, which is ETH's. Loadings are what enters the model: a little above the correlations that come out.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from fauxchange.domain.errors import check
@@ -18,16 +22,7 @@ GENERIC_BASE = "ETH"
 COMMON_JUMP_SHARE = 0.7
 """Share of a symbol's jumps that come with the market's."""
 
-MARKET_LOADING_RISE = 1.05
-VOLATILITY_LOADING_RISE = 1.02
-"""What measured loadings are multiplied by, so that simulated correlations come out as the measured ones.
-
-Loadings are measured on returns, whose volatilities move apart, and enter the model where that has not happened yet.
-Found by simulation: with them pair correlations at one minute lie within 0.05 of the product of the loadings.
-"""
-MOST_LOADING = 0.99
-
-INITIAL_PRICES_USD = {"BTC": 60_000.0, "ETH": 3_000.0, "SOL": 150.0, "DOT": 7.0, "ADA": 0.45}
+INITIAL_PRICES_USD = {"BTC": 60_000.0, "ETH": 3_000.0, "SOL": 150.0, "DOT": 7.0, "ADA": 0.75}
 """Price of one unit of a base asset in US dollars where the operator states none; 100 for assets not listed."""
 
 DOLLARS = frozenset({"USD", "USDT", "USDC"})
@@ -92,10 +87,13 @@ class LmvTable:
     trend_cap: float
     log_variance_cap: float
     by_base: Mapping[str, LmvParameters]
+    by_symbol: Mapping[str, LmvParameters] = field(default_factory=dict)
+    """Sets of single symbols, which go before those of their base assets."""
 
-    def of(self, base: str) -> LmvParameters:
-        """Return the parameters of a base asset, or the generic set."""
-        return self.by_base.get(base, self.by_base[GENERIC_BASE])
+    def of(self, symbol: str) -> LmvParameters:
+        """Return the parameters of a symbol: its own, those of its base asset, or the generic set."""
+        base = symbol.partition("/")[0]
+        return self.by_symbol.get(symbol) or self.by_base.get(base) or self.by_base[GENERIC_BASE]
 
     def digest(self, parameters: LmvParameters) -> str:
         """Return a hash of everything that shapes the prices of a symbol with these parameters."""
@@ -108,45 +106,47 @@ def initial_price(base: str, quote: str) -> float:
     return _dollars(base) / _dollars(quote)
 
 
+@cache
+def default_table() -> LmvTable:
+    """Return the calibrated parameters that come with the package."""
+    folder = files("fauxchange.services.market_data.core") / "data"
+    return lmv_table(json.loads((folder / "lmv-defaults.json").read_text(encoding="utf-8")))
+
+
 def lmv_table(document: Mapping[str, Any]) -> LmvTable:
     """Return the table held by a document in the form of `lmv-defaults.json`.
 
     Raises: InvariantViolation if its numbers are not a model's
     """
-    loadings = document["market_loading_1min"]
-    volatility_loading = min(float(document["volatility_loading"]) * VOLATILITY_LOADING_RISE, MOST_LOADING)
     return LmvTable(
-        factor_minutes=_floats(document["tau_min"]),
-        trend_minutes=float(document["tau_T_min"]),
-        feedback=float(document["z"]),
-        trend_cap=float(document["T2_cap"]),
-        log_variance_cap=float(document["log_var_cap"]),
-        by_base={
-            base: _parameters(entry, min(float(loadings[base]) * MARKET_LOADING_RISE, MOST_LOADING), volatility_loading)
-            for base, entry in document["symbols"].items()
-        },
+        factor_minutes=_floats(document["factor_minutes"]),
+        trend_minutes=float(document["trend_minutes"]),
+        feedback=float(document["feedback"]),
+        trend_cap=float(document["trend_cap"]),
+        log_variance_cap=float(document["log_variance_cap"]),
+        by_base={base: _parameters(entry) for base, entry in document["symbols"].items()},
     )
 
 
-def _parameters(entry: Mapping[str, Any], market_loading: float, volatility_loading: float) -> LmvParameters:
+def _parameters(entry: Mapping[str, Any]) -> LmvParameters:
     volume = entry["volume"]
     return LmvParameters(
-        weights=_floats(entry["w"]),
-        sigma=float(entry["sigma_1min_scale"]),
-        season=_floats(entry["season_hour_utc"]),
+        weights=_floats(entry["weights"]),
+        sigma=float(entry["sigma"]),
+        season=_floats(entry["season"]),
         leverage=float(entry["leverage"]),
-        jump_rate=float(entry["jump_rate_per_min"]),
-        jump_scale=float(entry["jump_scale_sigma"]),
-        market_loading=market_loading,
-        volatility_loading=volatility_loading,
+        jump_rate=float(entry["jump_rate"]),
+        jump_scale=float(entry["jump_scale"]),
+        market_loading=float(entry["market_loading"]),
+        volatility_loading=float(entry["volatility_loading"]),
         volume=VolumeParameters(
-            level=float(volume["level_ln"]),
-            volatility_power=float(volume["kappa"]),
-            mean_log_volatility=float(volume["mean_ln_sigma"]),
-            return_effect=float(volume["b"]),
-            weights=_floats(volume["v"]),
-            noise=float(volume["white"]),
-            season=_floats(volume["season_hour_utc"]),
+            level=float(volume["level"]),
+            volatility_power=float(volume["volatility_power"]),
+            mean_log_volatility=float(volume["mean_log_volatility"]),
+            return_effect=float(volume["return_effect"]),
+            weights=_floats(volume["weights"]),
+            noise=float(volume["noise"]),
+            season=_floats(volume["season"]),
         ),
     )
 

@@ -5,12 +5,10 @@ blocks; when scenarios change, what has not been handed out is taken back and ma
 has its place this costs nothing but the time.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cache, partial
-from importlib.resources import files
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +21,7 @@ from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_MS, format_duration
 from fauxchange.services.market_data.core.batches import SPREAD_BY_POLICY, Int64Array, PriceBatch
 from fauxchange.services.market_data.core.gbm import Gbm
 from fauxchange.services.market_data.core.lmvj import LmvJ
+from fauxchange.services.market_data.core.model_files import InvalidModel, parameters_from_mapping
 from fauxchange.services.market_data.core.models import (
     KernelCompiler,
     ModelColumns,
@@ -31,7 +30,7 @@ from fauxchange.services.market_data.core.models import (
     PriceModel,
     interpreted,
 )
-from fauxchange.services.market_data.core.parameters import LmvTable, initial_price, lmv_table
+from fauxchange.services.market_data.core.parameters import LmvTable, default_table, initial_price
 from fauxchange.services.market_data.core.scenarios import Timeline
 
 DEFAULT_MODEL = "lmv-j"
@@ -58,13 +57,6 @@ class ModelFactory(Protocol):
 
 MODELS: Mapping[str, ModelFactory] = {"lmv-j": LmvJ, "gbm": Gbm}
 """The models by name; another one is another entry."""
-
-
-@cache
-def default_table() -> LmvTable:
-    """Return the calibrated parameters that come with the package."""
-    folder = files("fauxchange.services.market_data.core") / "data"
-    return lmv_table(json.loads((folder / "lmv-defaults.json").read_text(encoding="utf-8")))
 
 
 def with_prices(instruments: Sequence[Instrument], initial_prices: Mapping[str, Decimal]) -> tuple[Priced, ...]:
@@ -129,8 +121,13 @@ class ModelSource:
         self._configured_ns = interval_ns
         self._priced = with_prices(instruments, initial_prices or {})
         self._timeline = Timeline()
-        self._make = partial(MODELS[model], seed=seed, table=table or default_table(), compiler=compiler)
-        self._model = self._make(priced=self._priced, interval_ns=interval_ns)
+        self._table = table or default_table()
+        self._make = partial(MODELS[model], seed=seed, compiler=compiler)
+        self._model = self._make(priced=self._priced, interval_ns=interval_ns, table=self._table)
+        # As it was configured: parameters that were changed at run time are stored beside the state.
+        self._identities = {each.symbol: self._model.identity(each.symbol) for each in self.instruments}
+        self.models: Mapping[str, Mapping[str, Any]] = {}
+        """By symbol the parameters that are other than at the start."""
         self._ahead = max(1, min(ahead_steps, AHEAD_ROWS // len(instruments)))
         self._block: _Block | None = None
         self._due_ns: int | None = None
@@ -176,24 +173,40 @@ class ModelSource:
         self._timeline = timeline
         self._model.bend(timeline)
 
-    def tune(self, *, interval_ns: int, volatility: Mapping[str, float], now_ns: int) -> None:
-        """Change step length and volatilities of every step that has not been handed out yet.
+    def tune(
+        self,
+        *,
+        interval_ns: int,
+        volatility: Mapping[str, float],
+        now_ns: int,
+        models: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Change step length, volatilities and parameters of every step that has not been handed out yet.
 
-        What a model carries from step to step does not depend on these, so prices go on from where they are; the first
-        step after a change may be shorter than the others.
+        Prices go on from where they are, and volatility from how calm or wild it is by its new measure; the first step
+        after a change may be shorter than the others.
 
-        Units:  volatility by symbol as a multiple of the calibrated one, 1 where none is named
-        Raises: InvariantViolation if a step is too short or too long
+        Units:  volatility by symbol as a multiple of the calibrated one, 1 where none is named; `models` by symbol the
+                parameters that are other than at the start
+        Raises: InvariantViolation if a step is too short or too long; InvalidModel if parameters are wrong
         """
         check(MIN_INTERVAL_NS <= interval_ns <= MAX_INTERVAL_NS, "a step takes from 1 ms to 1 h")
+        models = models or {}
+        before, after = self._tuned(self.models), self._tuned(models)
         self._settle()
         state = self._model.state()
         self._priced = tuple(
             replace(priced, volatility=volatility.get(priced.instrument.symbol, 1.0)) for priced in self._priced
         )
-        self._model = self._make(priced=self._priced, interval_ns=interval_ns)
+        self._model = self._make(priced=self._priced, interval_ns=interval_ns, table=after)
         self._model.bend(self._timeline)
-        self._model.restore(state)
+        self._model.restore(
+            replace(
+                state,
+                symbols={name: self._model.carried(name, values, before) for name, values in state.symbols.items()},
+            )
+        )
+        self.models = models
         if interval_ns != self._interval_ns:
             self._interval_ns = interval_ns
             if self._due_ns is not None:
@@ -223,9 +236,10 @@ class ModelSource:
             **self._identity(),
             "position": state.position,
             "last_ns": state.last_ns,
+            "models": dict(self.models),
             "symbols": {
                 symbol: {
-                    "identity": self._model.identity(symbol),
+                    "identity": self._identities[symbol],
                     "values": [value.hex() for value in values.tolist()],
                     "anchors": {name: anchor.hex() for name, anchor in state.anchors.get(symbol, {}).items()},
                 }
@@ -243,11 +257,16 @@ class ModelSource:
             return False
         try:
             restored = self._parsed(state)
-        except (KeyError, TypeError, ValueError, AttributeError):
+            models = {name: each for name, each in state.get("models", {}).items() if name in self._identities}
+            table = self._tuned(models)
+        except (KeyError, TypeError, ValueError, AttributeError, InvalidModel):
             return False
         if restored is None:
             return False
         self._block = None
+        self.models = models
+        self._model = self._make(priced=self._priced, interval_ns=self._interval_ns, table=table)
+        self._model.bend(self._timeline)
         self._model.restore(restored)
         return True
 
@@ -282,7 +301,7 @@ class ModelSource:
             if entry is None:
                 continue
             values = np.array([float.fromhex(text) for text in entry["values"]])
-            if entry["identity"] != self._model.identity(symbol) or values.shape != fresh[symbol].shape:
+            if entry["identity"] != self._identities[symbol] or values.shape != fresh[symbol].shape:
                 return None
             symbols[symbol] = values
             anchors[symbol] = {str(name): float.fromhex(text) for name, text in entry["anchors"].items()}
@@ -293,6 +312,11 @@ class ModelSource:
             symbols=symbols,
             anchors=anchors,
         )
+
+    def _tuned(self, models: Mapping[str, Mapping[str, Any]]) -> LmvTable:
+        """Return the table with the parameters of some symbols changed. Raises: InvalidModel if they are wrong."""
+        changed = {name: parameters_from_mapping(each, self._table.of(name)) for name, each in models.items()}
+        return replace(self._table, by_symbol={**self._table.by_symbol, **changed})
 
     def _on_grid(self, ts_ns: int) -> int:
         return -(-ts_ns // self._interval_ns) * self._interval_ns

@@ -1,6 +1,8 @@
 """Parameters that change while the feed runs: applied between two steps, each change an event of the audit trail."""
 
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import structlog
@@ -10,6 +12,7 @@ from fauxchange.platform.audit import AuditTrail
 from fauxchange.platform.ports import Clock, MetricsPort
 from fauxchange.services.market_data.core.feed_parameters import (
     INTERVAL,
+    MODEL,
     SPREAD,
     VOLATILITY,
     FeedParameters,
@@ -27,11 +30,23 @@ log = structlog.get_logger(__name__)
 
 
 class TunableSource(Protocol):
-    """A model whose step length and volatilities can be changed."""
+    """A model whose step length, volatilities and parameters can be changed."""
 
     is_compiled: bool
 
-    def tune(self, *, interval_ns: int, volatility: Mapping[str, float], now_ns: int) -> None:
+    @property
+    def models(self) -> Mapping[str, Mapping[str, Any]]:
+        """The parameters by symbol that are other than at the start."""
+        ...
+
+    def tune(
+        self,
+        *,
+        interval_ns: int,
+        volatility: Mapping[str, float],
+        models: Mapping[str, Mapping[str, Any]],
+        now_ns: int,
+    ) -> None:
         """Change them for every step that has not been handed out yet."""
         ...
 
@@ -93,9 +108,7 @@ class FeedTuner:
         too_quick = self._too_quick(wanted)
         if too_quick is not None:
             ignored.append(too_quick)
-            wanted = FeedParameters(
-                spread_bps=wanted.spread_bps, volatility=wanted.volatility, interval_ns=self.parameters.interval_ns
-            )
+            wanted = replace(wanted, interval_ns=self.parameters.interval_ns)
         self._tell_ignored(ignored)
         before, self.parameters, self.version = self.parameters, wanted, version
         earlier = dict(before.items())
@@ -113,8 +126,16 @@ class FeedTuner:
             if spread_bps != before.spread_bps[symbol]:
                 market = self._markets[symbol]
                 market.spread = market.spread.at(spread_bps)
-        if self._model is not None and any(_stem(name) != SPREAD for name, _, _ in changed):
-            self._model.tune(interval_ns=wanted.interval_ns, volatility=wanted.volatility, now_ns=self._clock.now_ns())
+        if self._model is None:
+            return
+        # A model that goes on from a stored state goes on with the parameters of then.
+        if wanted.models != self._model.models or any(_stem(name) != SPREAD for name, _, _ in changed):
+            self._model.tune(
+                interval_ns=wanted.interval_ns,
+                volatility=wanted.volatility,
+                models=wanted.models,
+                now_ns=self._clock.now_ns(),
+            )
             if wanted.interval_ns != before.interval_ns:
                 self._reschedule()
 
@@ -141,8 +162,10 @@ class FeedTuner:
 
 def _stem(name: str) -> str:
     stem = name.partition(".")[0]
-    return stem if stem in {SPREAD, VOLATILITY, INTERVAL} else "unknown"
+    return stem if stem in {SPREAD, VOLATILITY, INTERVAL, MODEL} else "unknown"
 
 
-def _written(name: str, value: float) -> str:
+def _written(name: str, value: Any) -> str:
+    if _stem(name) == MODEL:
+        return "as at the start" if value is None else json.dumps(value, separators=(",", ":"))
     return format_duration(int(value)) if name == INTERVAL else f"{value:g}"

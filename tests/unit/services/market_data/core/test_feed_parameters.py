@@ -33,6 +33,13 @@ def test_a_symbol_s_own_value_goes_before_that_of_all() -> None:
     assert ignored == []
 
 
+def test_a_model_is_that_of_its_symbol() -> None:
+    parameters, ignored = read_parameters({"model.BTC-USD": '{"sigma": 0.002}'}, SYMBOLS, DEFAULTS)
+
+    assert parameters.models == {"BTC/USD": {"sigma": 0.002}}
+    assert ignored == []
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -45,6 +52,12 @@ def test_a_symbol_s_own_value_goes_before_that_of_all() -> None:
         ("price_update_interval", "2h"),
         ("price_update_interval", 5),
         ("unheard_of", 1),
+        ("model.BTC-USD", {"sigma": -1}),
+        ("model.BTC-USD", {"sgma": 1}),
+        ("model.BTC-USD", "calm"),
+        ("model.ETH-USD", {"sigma": 0.001}),
+        ("model.DOGE-USD", {"sigma": 0.001}),
+        ("model", {"sigma": 0.001}),
     ],
 )
 def test_a_value_that_means_nothing_is_left_out_and_named(key: str, value: object) -> None:

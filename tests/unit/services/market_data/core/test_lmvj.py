@@ -15,8 +15,9 @@ from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_S
 from fauxchange.platform.compiler import compile_kernel
 from fauxchange.services.market_data.core.lmvj import LmvJ, jump_size
+from fauxchange.services.market_data.core.parameters import default_table
 from fauxchange.services.market_data.core.scenarios import ScenarioKind, ScenarioSpec, Timeline, place
-from fauxchange.services.market_data.service.simulation import default_table, with_prices
+from fauxchange.services.market_data.service.simulation import with_prices
 
 START_NS = 1_767_225_600 * NS_PER_S
 FIVE = ("BTC/USD", "ETH/USD", "SOL/USD", "ADA/USD", "DOT/USD")

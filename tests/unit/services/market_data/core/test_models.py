@@ -27,8 +27,9 @@ from fauxchange.services.market_data.core.models import (
     last_at,
     to_half_ticks,
 )
+from fauxchange.services.market_data.core.parameters import default_table
 from fauxchange.services.market_data.core.scenarios import ScenarioKind, ScenarioSpec, Timeline, place
-from fauxchange.services.market_data.service.simulation import default_table, with_prices
+from fauxchange.services.market_data.service.simulation import with_prices
 
 START_NS = 1_767_225_600 * NS_PER_S - 40 * NS_PER_S
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
@@ -168,7 +169,8 @@ import numpy as np
 from decimal import Decimal
 from fauxchange.domain.instruments import Instrument
 from fauxchange.services.market_data.core.lmvj import LmvJ
-from fauxchange.services.market_data.service.simulation import default_table, with_prices
+from fauxchange.services.market_data.core.parameters import default_table
+from fauxchange.services.market_data.service.simulation import with_prices
 instrument = Instrument(symbol="BTC/USD", tick_size=Decimal("0.01"), lot_size=Decimal("0.0001"))
 model = LmvJ(priced=with_prices([instrument], {}), seed=1, interval_ns=10**9, table=default_table())
 columns = model.advance(np.arange(1, 61, dtype=np.int64) * 10**9 + int(sys.argv[1]))

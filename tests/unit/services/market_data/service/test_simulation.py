@@ -360,3 +360,53 @@ async def test_a_state_of_changed_parameters_fits_the_source_as_it_was_configure
     await second.open(last[0] + 1)
 
     assert await rows(second, *[1] * 5) == await rows(first, *[1] * 5)
+
+
+SWAPPED = {"BTC/USD": {"sigma": 0.005, "weights": [0.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.4], "volume": {"level": 0.0}}}
+
+
+async def test_another_model_of_a_symbol_goes_on_from_the_price_there_is_and_leaves_others_alone() -> None:
+    plain, tuned = await opened(), await opened()
+    head = await rows(plain, *[1] * 10)
+    assert await rows(tuned, *[1] * 10) == head
+
+    tuned.tune(interval_ns=NS_PER_S, volatility={}, models=SWAPPED, now_ns=START_NS)
+    after, before = await rows(tuned, *[1] * 100), await rows(plain, *[1] * 100)
+
+    assert [row for row in after if row[1] == 1] == [row for row in before if row[1] == 1]
+    assert [row for row in after if row[1] == 0] != [row for row in before if row[1] == 0]
+    assert after[0][2] == pytest.approx(head[-2][2], rel=0.02)
+
+
+async def test_a_model_that_was_swapped_and_swapped_back_is_the_one_there_was() -> None:
+    plain, tuned = await opened(("BTC/USD",)), await opened(("BTC/USD",))
+    only = {"BTC/USD": {"sigma": 0.005, "jump_rate": 0.5}}
+
+    tuned.tune(interval_ns=NS_PER_S, volatility={}, models=only, now_ns=START_NS)
+    tuned.tune(interval_ns=NS_PER_S, volatility={}, models={}, now_ns=START_NS)
+
+    assert await rows(tuned, *[1] * 50) == await rows(plain, *[1] * 50)
+
+
+async def test_a_state_of_another_model_goes_on_with_it_and_fits_the_source_as_it_was_configured() -> None:
+    first = await opened()
+    await rows(first, *[1] * 5)
+    first.tune(interval_ns=NS_PER_S, volatility={}, models=SWAPPED, now_ns=START_NS)
+    last = (await rows(first, *[1] * 5))[-1]
+
+    second = source()
+    assert second.restore(json.loads(json.dumps(first.state())))
+    assert second.models == SWAPPED
+    second.tune(interval_ns=NS_PER_S, volatility={}, models=SWAPPED, now_ns=last[0])
+    await second.open(last[0] + 1)
+
+    assert await rows(second, *[1] * 5) == await rows(first, *[1] * 5)
+
+
+async def test_a_state_with_a_model_that_cannot_be_is_refused() -> None:
+    first = await opened()
+    state = json.loads(json.dumps(first.state()))
+
+    assert not source().restore({**state, "models": {"BTC/USD": {"sigma": -1}}})
+    assert not source().restore({**state, "models": 3})
+    assert source().restore({name: value for name, value in state.items() if name != "models"})

@@ -29,10 +29,19 @@ class Model:
 
     def __init__(self, *, is_compiled: bool = True) -> None:
         self.is_compiled = is_compiled
+        self.models: Mapping[str, Mapping[str, Any]] = {}
         self.told: list[tuple[int, dict[str, float]]] = []
 
-    def tune(self, *, interval_ns: int, volatility: Mapping[str, float], now_ns: int) -> None:
+    def tune(
+        self,
+        *,
+        interval_ns: int,
+        volatility: Mapping[str, float],
+        models: Mapping[str, Mapping[str, Any]],
+        now_ns: int,
+    ) -> None:
         assert now_ns == START_NS
+        self.models = models
         self.told.append((interval_ns, dict(volatility)))
 
 
@@ -189,3 +198,39 @@ async def test_an_interval_that_the_model_cannot_keep_up_with_is_left_out(
 
     assert bench.tuner.parameters.interval_ns == interval_ns
     assert bench.tuner.parameters.volatility == {"BTC/USD": 2.0}
+
+
+async def test_a_model_holds_until_it_is_taken_away() -> None:
+    bench = Bench(Model())
+
+    await bench.follow({"model.BTC-USD": {"sigma": 0.002}}, {"model.BTC-USD": {"sigma": 0.002}}, {})
+
+    assert bench.model is not None
+    assert len(bench.model.told) == 2
+    assert bench.model.models == {}
+    assert [event[:3] for event in await bench.events()] == [
+        ("model.BTC-USD", "as at the start", '{"sigma":0.002}'),
+        ("model.BTC-USD", '{"sigma":0.002}', "as at the start"),
+    ]
+    assert bench.count("feed_parameter_changes_total", "model") == 2
+
+
+async def test_a_bad_model_is_told_and_the_feed_goes_on_as_it_was() -> None:
+    bench = Bench(Model())
+
+    await bench.follow({"model.BTC-USD": {"sigma": 0}, "volatility": 2})
+
+    assert bench.model is not None
+    assert (bench.model.told, bench.model.models) == ([(NS_PER_S, {"BTC/USD": 2.0})], {})
+    assert bench.count("feed_parameters_ignored_total", "model") == 1
+
+
+async def test_a_restored_model_that_nobody_wants_any_more_is_given_up() -> None:
+    model = Model()
+    model.models = {"BTC/USD": {"sigma": 0.002}}
+    bench = Bench(model)
+
+    bench.tuner.apply(0, {})
+
+    assert model.models == {}
+    assert len(model.told) == 1

@@ -1,0 +1,1 @@
+"""Calibration: the parameters of the price model from recorded prices."""
