@@ -1,14 +1,14 @@
 """What the service takes from the settings, read once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.times import NS_PER_S
-from fauxchange.platform.settings import Settings
+from fauxchange.platform.settings import ReplayFile, Settings
 from fauxchange.platform.streams.endpoint import StreamLimits
 from fauxchange.services.market_data.service.history import Retention
 
@@ -23,6 +23,8 @@ class MarketDataConfig:
     symbols: tuple[str, ...]
     instrument: Callable[[str], Instrument]
     initial_price: Callable[[str], Decimal]
+    stated_price: Callable[[str], Decimal | None]
+    """The first price of a symbol where the settings name one other than by default."""
     spread_bps: Callable[[str], Decimal]
     widening_spreads: bool
     seed: int
@@ -30,8 +32,10 @@ class MarketDataConfig:
     interval_ns: int
     candle_interval_ns: int
     model_engine: Literal["auto", "compiled", "python"]
-    replays: tuple[tuple[str | None, Path], ...]
+    model_file: Path | None
+    replays: tuple[ReplayFile, ...]
     replay_loop: bool
+    replay_ticks: Literal["bridge", "corners"]
     pushes: tuple[str, ...]
     scenario_file: Path | None
     snapshot_interval_ns: int
@@ -52,6 +56,7 @@ def read_config(settings: Settings) -> MarketDataConfig:
         symbols=settings.default_symbols,
         instrument=settings.instrument,
         initial_price=settings.initial_price,
+        stated_price=settings.stated_price,
         spread_bps=settings.spread_bps_of,
         widening_spreads=settings.spread_mode == "volatility",
         seed=settings.seed,
@@ -59,8 +64,18 @@ def read_config(settings: Settings) -> MarketDataConfig:
         interval_ns=settings.price_update_interval_ns,
         candle_interval_ns=settings.candle_interval_ns,
         model_engine=settings.model_engine,
-        replays=tuple((replay.symbol, replay.path) for replay in settings.replay),
+        model_file=settings.model,
+        replays=tuple(
+            replace(
+                replay,
+                # A span of its own is a file's whole span.
+                start_ns=settings.replay_start_ns if replay.is_whole else replay.start_ns,
+                end_ns=settings.replay_end_ns if replay.is_whole else replay.end_ns,
+            )
+            for replay in settings.replay
+        ),
         replay_loop=settings.replay_loop,
+        replay_ticks=settings.replay_ticks,
         pushes=settings.push,
         scenario_file=settings.scenario_file,
         snapshot_interval_ns=settings.snapshot_interval_ns,

@@ -8,12 +8,16 @@ from pathlib import Path
 from fauxchange.domain.errors import ConfigurationError
 from fauxchange.domain.instruments import Instrument
 from fauxchange.platform.ports import Clock
+from fauxchange.platform.recorded_books import is_recorded_book
 from fauxchange.services.market_data.app.config import MarketDataConfig
-from fauxchange.services.market_data.clients.layouts import symbol_of
+from fauxchange.services.market_data.clients.bridges import BarTicks, BridgeTicks, CornerTicks
+from fauxchange.services.market_data.clients.layouts import RecordingKind, symbol_of
 from fauxchange.services.market_data.clients.push import PushSource
+from fauxchange.services.market_data.clients.recorded_l2 import read_book_recording
 from fauxchange.services.market_data.clients.recordings import Recording, read_recording
 from fauxchange.services.market_data.clients.replay import ReplaySource, first_time_ns
 from fauxchange.services.market_data.clients.tcp_feed import TcpJsonTransport, parse_push_argument
+from fauxchange.services.market_data.core.model_files import ModelFile, read_model
 
 Progress = Callable[[Path, int, int], None]
 """Hear how far the reading of a file is: bytes done, bytes in all."""
@@ -26,6 +30,8 @@ class Sources:
     modelled: tuple[Instrument, ...]
     recordings: tuple[Recording, ...]
     pushed: tuple[tuple[TcpJsonTransport, tuple[Instrument, ...]], ...]
+    model: ModelFile | None = None
+    """The model file that modelled prices come from, None for the shipped parameters."""
 
     @property
     def instruments(self) -> list[Instrument]:
@@ -39,10 +45,21 @@ class Sources:
         """The earliest recorded time: a virtual clock that starts there repeats the recorded times."""
         return first_time_ns(self.recordings) if self.recordings else None
 
-    def replay_sources(self, *, loop: bool) -> list[ReplaySource]:
+    def replay_sources(self, config: MarketDataConfig) -> list[ReplaySource]:
         """Return the recordings as sources; all keep the distances in time that they were recorded with."""
-        anchor_ns = self.first_recorded_ns
-        return [ReplaySource(recording, loop=loop, anchor_ns=anchor_ns) for recording in self.recordings]
+        bars_ns = [each.step_ns for each in self.recordings if each.kind is RecordingKind.BARS]
+        # What is no bar lies on no grid, and would lose what was recorded before the next multiple of one.
+        are_bars = len(bars_ns) == len(self.recordings)
+        return [
+            ReplaySource(
+                recording,
+                loop=config.replay_loop,
+                anchor_ns=self.first_recorded_ns,
+                grid_ns=max(bars_ns) if bars_ns and are_bars else 1,
+                bar_ticks=bar_ticks(config, recording),
+            )
+            for recording in self.recordings
+        ]
 
     def push_sources(self, clock: Clock) -> list[PushSource]:
         """Return the pushes as sources. Their backoff needs no seed: nothing that is replayed depends on it."""
@@ -63,11 +80,21 @@ def read_sources(config: MarketDataConfig, progress: Progress | None = None) -> 
         claimed[symbol] = source
 
     recordings = []
-    for named, path in config.replays:
-        symbol = named or symbol_of(path)
+    for replay in config.replays:
+        path, symbol = replay.path, replay.symbol or symbol_of(replay.path)
         claim(symbol, str(path))
         known = config.instrument(symbol) if symbol in config.symbols else None
-        recordings.append(read_recording(path, symbol=symbol, instrument=known, progress=_of_file(progress, path)))
+        read = read_book_recording if is_recorded_book(path) else read_recording
+        recordings.append(
+            read(
+                path,
+                symbol=symbol,
+                instrument=known,
+                start_ns=replay.start_ns,
+                end_ns=replay.end_ns,
+                progress=_of_file(progress, path),
+            )
+        )
     by_address: dict[tuple[str, int], list[str]] = {}
     for text in config.pushes:
         pushed, host, port = parse_push_argument(text)
@@ -79,7 +106,15 @@ def read_sources(config: MarketDataConfig, progress: Progress | None = None) -> 
         instruments = tuple(config.instrument(symbol) for symbol in symbols)
         transports.append((TcpJsonTransport(host, port, symbols=symbols), instruments))
     modelled = [config.instrument(symbol) for symbol in config.symbols if symbol not in claimed]
-    return Sources(tuple(modelled), tuple(recordings), tuple(transports))
+    model = None if config.model_file is None else read_model(config.model_file)
+    return Sources(tuple(modelled), tuple(recordings), tuple(transports), model)
+
+
+def bar_ticks(config: MarketDataConfig, recording: Recording) -> BarTicks:
+    """Return what a recording's bars are shown as, if it has bars."""
+    if config.replay_ticks == "corners":
+        return CornerTicks()
+    return BridgeTicks(recording.instrument.symbol, recording.step_ns, interval_ns=config.interval_ns, seed=config.seed)
 
 
 def served(sources: Sequence[Sequence[Instrument]], order: Sequence[str]) -> list[Instrument]:

@@ -24,6 +24,7 @@ from fauxchange.platform.streams.websocket import StreamEndpoint
 from fauxchange.services.market_data.app.config import MarketDataConfig
 from fauxchange.services.market_data.app.model import model_source
 from fauxchange.services.market_data.app.sources import Sources, served
+from fauxchange.services.market_data.clients.replay import ReplaySource
 from fauxchange.services.market_data.core.feed_parameters import FeedParameters
 from fauxchange.services.market_data.core.quotes import FixedSpread, SpreadPolicy, VolatilitySpread
 from fauxchange.services.market_data.core.scenarios import ScenarioSpec
@@ -117,6 +118,11 @@ class MarketData:
         )
 
     @property
+    def replays(self) -> Sequence[ReplaySource]:
+        """The recordings that are replayed."""
+        return [runner.source for runner in self._runners if isinstance(runner.source, ReplaySource)]
+
+    @property
     def rest_routes(self) -> list[ControllerRouterHandler]:
         """The routes of the production API."""
         return market_data_routes(self.service)
@@ -168,8 +174,8 @@ class MarketData:
         """Open the sources, go on where the last run stopped, and begin to feed. Raises: ConfigurationError."""
         start_ns = self._clock.now_ns()
         await self._resume(start_ns)
-        if self._parameters is not None and (told := await self._parameters.current()) is not None:
-            self.tuner.apply(told.version, told.values)
+        told = None if self._parameters is None else await self._parameters.current()
+        self.tuner.apply(*((0, {}) if told is None else (told.version, told.values)))
         for runner in self._runners:
             await runner.source.open(start_ns)
             log.info("feed_source_opened", source=runner.name, **runner.source.report())
@@ -300,10 +306,10 @@ async def build_market_data(
     trail = AuditTrail(NAME, data.audit, clock=clock)
     with suppress(Unavailable):
         await trail.open()
-    model = await model_source(config, sources.modelled)
+    model = await model_source(config, sources.modelled, sources.model)
     feeds: list[PriceSource] = [
         *([model] if model is not None else []),
-        *sources.replay_sources(loop=config.replay_loop),
+        *sources.replay_sources(config),
         *sources.push_sources(clock),
         *extra_sources,
     ]

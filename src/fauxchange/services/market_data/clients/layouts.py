@@ -17,6 +17,7 @@ class RecordingKind(StrEnum):
     BARS = "bars"
     TRADES = "trades"
     QUOTES = "quotes"
+    BOOK = "book"
 
 
 _TIME = (

@@ -21,6 +21,7 @@ import numpy as np
 from fauxchange.domain.instruments import Grid, Instrument
 from fauxchange.domain.market_data import Metadata
 from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_S, format_duration, format_time
+from fauxchange.platform.recorded_books import RecordedBook
 from fauxchange.services.market_data.clients.layouts import RecordingKind, recognise, symbol_of
 from fauxchange.services.market_data.clients.row_checks import MAX_QUANTITY_DECIMALS, RowChecker, Scale
 from fauxchange.services.market_data.clients.tables import OpenTable, Progress
@@ -38,7 +39,7 @@ class Recording:
     """A checked recording in ticks and lots.
 
     Shapes: rows (n, columns), int64: the recorded time, then bid and ask of quotes; price and lots of trades;
-            open, high, low, close and lots of bars
+            open, high, low, close and lots of bars; bid, ask, price (or NO_LAST) and lots of a book
     Units:  times in nanoseconds since 1970, as recorded; `gaps` counts places, `missing_bars` bars
     """
 
@@ -55,6 +56,8 @@ class Recording:
     rounded: int
     widened: int
     fingerprint: str
+    book: RecordedBook | None = field(default=None, repr=False)
+    """The whole book, where that was recorded."""
 
     @property
     def first_ns(self) -> int:

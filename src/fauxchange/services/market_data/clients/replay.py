@@ -1,7 +1,8 @@
 """Replay recorded prices in venue time.
 
 The recorded times are shifted as a whole, so that the first row falls on the moment at which the source is opened; a
-virtual clock that starts at `first_time_ns` of the recordings therefore repeats the recorded times themselves.
+virtual clock that starts at `first_time_ns` of the recordings therefore repeats the recorded times themselves. Bars are
+shifted by whole bars, so that the venue's candles are those of the file, and the first is joined where it stands.
 Speed is the clock's affair: the source only says when its rows are due.
 """
 
@@ -11,13 +12,14 @@ import numpy as np
 
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.market_data import FeedSource, Metadata
-from fauxchange.domain.times import NS_PER_MS
+from fauxchange.services.market_data.clients.bridges import CORNERS, BarTicks, CornerTicks
 from fauxchange.services.market_data.clients.layouts import RecordingKind
 from fauxchange.services.market_data.clients.recordings import Recording
 from fauxchange.services.market_data.clients.stepping import Rows, next_steps
 from fauxchange.services.market_data.core.batches import NO_LAST, SPREAD_BY_POLICY, Int64Array, PriceBatch
 
-ROWS_PER_BAR = 4
+_EARLIER_TICKS: Metadata = {"per_bar": CORNERS, "name": CornerTicks.name}
+"""What bars were shown as by a run whose state does not say so."""
 
 
 def first_time_ns(recordings: Iterable[Recording]) -> int:
@@ -29,21 +31,29 @@ class ReplaySource:
     """Hand on the rows of one recording.
 
     A quote becomes bid and ask as recorded. A trade becomes a price with a volume, and the spread policy puts bid
-    and ask around it. A bar becomes four such prices (open, low, high, close if it closed no lower than it opened,
-    else open, high, low, close) at its start, one third, two thirds, and a millisecond before its end, with a
-    quarter of the volume each, so that a candle made of them is the bar again.
+    and ask around it. A bar becomes several such prices, as `bar_ticks` makes them: its four corners unless told
+    otherwise. A candle made of them is the bar again.
 
     With `loop` the rows start over when they are through, one median step (one bar) after the last.
-    With several recordings, give all the same `anchor_ns`, the recorded time that falls on the opening, to keep
-    them as far apart as they were.
+    With several recordings, give all the same `anchor_ns`, the recorded time that falls on the opening, and the same
+    `grid_ns`, whose whole multiples times are shifted by, to keep them as far apart as they were.
     """
 
-    def __init__(self, recording: Recording, *, loop: bool = False, anchor_ns: int | None = None) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        *,
+        loop: bool = False,
+        anchor_ns: int | None = None,
+        grid_ns: int = 1,
+        bar_ticks: BarTicks | None = None,
+    ) -> None:
         self._recording = recording
         self._loop = loop
         self._anchor_ns = recording.first_ns if anchor_ns is None else anchor_ns
-        self._is_bars = recording.kind is RecordingKind.BARS
-        self._total = len(recording.rows) * (ROWS_PER_BAR if self._is_bars else 1)
+        self._grid_ns = grid_ns
+        self._bars = _BarRows(recording, bar_ticks or CornerTicks()) if recording.kind is RecordingKind.BARS else None
+        self._total = len(recording.rows) * self._per_recorded
         self._row = 0
         self._loops = 0
         self._given = 0
@@ -66,13 +76,14 @@ class ReplaySource:
         return (self._recording.instrument,)
 
     async def open(self, start_ns: int) -> None:
-        """Let the first row fall on `start_ns`.
+        """Let the first row fall on `start_ns`, or less than the grid before: what would have been due is left out.
 
         A restored source goes on in the time it had, unless that lies in the past: then its next row falls on
         `start_ns`.
         """
         if not self._restored:
-            self._shift_ns = start_ns - self._anchor_ns
+            self._shift_ns = (start_ns - self._anchor_ns) // self._grid_ns * self._grid_ns
+            self._row = self._row_from(start_ns - self._shift_ns)
             return
         if self._row < self._total or self._loop:
             row, loops = (self._row, self._loops) if self._row < self._total else (0, self._loops + 1)
@@ -91,6 +102,11 @@ class ReplaySource:
         self._given += count
         return rows.batch(count, self._shift_ns + self._loops * self._cycle_ns)
 
+    def recorded_ns(self, ts_ns: int) -> int:
+        """Return the recorded time that falls on a moment of venue time, once the source is open."""
+        passed_ns = ts_ns - self._shift_ns - self._recording.first_ns
+        return self._recording.first_ns + (passed_ns % self._cycle_ns if self._loop else passed_ns)
+
     async def close(self) -> None:
         """Do nothing: the file was closed when it had been read."""
 
@@ -99,15 +115,25 @@ class ReplaySource:
         return {
             "fingerprint": self._recording.fingerprint,
             "row": self._row,
+            "ticks": self._ticks,
             "loops": self._loops,
             "shift_ns": self._shift_ns,
         }
 
     def restore(self, state: Metadata) -> bool:
-        """Go on from a position in the same file and span; return False if it is another's or makes no sense."""
+        """Go on from a position in the same file and span; return False if it is another's or makes no sense.
+
+        Where bars were shown as other ticks, it goes on with the bar after the one that was begun.
+        """
         row, loops, shift_ns = (state.get(name) for name in ("row", "loops", "shift_ns"))
         if not (isinstance(row, int) and isinstance(loops, int) and isinstance(shift_ns, int)):
             return False
+        ticks = state.get("ticks", dict(_EARLIER_TICKS) if self._bars is not None else None)
+        if ticks != self._ticks:
+            per_bar = ticks.get("per_bar") if isinstance(ticks, dict) else None
+            if self._bars is None or not isinstance(per_bar, int) or per_bar < 1:
+                return False
+            row = -(-row // per_bar) * self._per_recorded
         if state.get("fingerprint") != self._recording.fingerprint or not 0 <= row <= self._total or loops < 0:
             return False
         self._row, self._loops, self._shift_ns = row, loops, shift_ns
@@ -116,7 +142,8 @@ class ReplaySource:
 
     def report(self) -> Metadata:
         """Return the recording's report, and how far the replay is."""
-        return {**self._recording.report(), "given": self._given, "loops": self._loops}
+        ticks = {} if self._bars is None else {"ticks_per_bar": self._per_recorded}
+        return {**self._recording.report(), **ticks, "given": self._given, "loops": self._loops}
 
     def summary(self) -> str:
         """Return the recording in one line."""
@@ -127,17 +154,56 @@ class ReplaySource:
         """The time from one pass through the file to the next."""
         return self._recording.last_ns - self._recording.first_ns + self._recording.step_ns
 
+    @property
+    def _per_recorded(self) -> int:
+        """How many rows are given for each recorded one."""
+        return 1 if self._bars is None else self._bars.ticks.per_bar
+
+    @property
+    def _ticks(self) -> Metadata | None:
+        """What the rows of a bar are counted by, None where there are no bars."""
+        return None if self._bars is None else {"per_bar": self._bars.ticks.per_bar, "name": self._bars.ticks.name}
+
+    def _row_from(self, recorded_ns: int) -> int:
+        """Return the first row that is not before a recorded time."""
+        if recorded_ns <= self._recording.first_ns:
+            return 0
+        times_ns, per_recorded = self._recording.rows[:, 0], self._per_recorded
+        if self._bars is None:
+            return int(np.searchsorted(times_ns, recorded_ns))
+        begun = (int(np.searchsorted(times_ns, recorded_ns, side="right")) - 1) * per_recorded
+        return begun + int(np.searchsorted(self._rows(begun, begun + per_recorded).ts_ns, recorded_ns))
+
     def _rows(self, start: int, stop: int) -> Rows:
-        recorded = self._recording.rows
-        if not self._is_bars:
-            return _tick_rows(recorded[start:stop], self._recording.kind)
-        first, last = start // ROWS_PER_BAR, -(-stop // ROWS_PER_BAR)
-        opens_ns = np.append(recorded[first : last + 1, 0], recorded[last - 1, 0] + self._recording.step_ns)
+        if self._bars is not None:
+            return self._bars.part(start, stop)
+        return _tick_rows(self._recording.rows[start:stop], self._recording.kind)
+
+
+class _BarRows:
+    """The ticks of all bars of a recording as one sequence of rows; the bars made last are kept."""
+
+    def __init__(self, recording: Recording, ticks: BarTicks) -> None:
+        self.ticks = ticks
+        self._recorded = recording.rows
+        self._step_ns = recording.step_ns
+        self._kept: tuple[int, int, Rows] | None = None
+
+    def part(self, start: int, stop: int) -> Rows:
+        """Return the rows from `start` up to `stop`."""
+        per_bar = self.ticks.per_bar
+        first, last = start // per_bar, -(-stop // per_bar)
+        kept = self._kept
+        if kept is None or not kept[0] <= first <= last <= kept[1]:
+            kept = self._kept = first, last, self._made(first, last)
+        return kept[2].part(start - kept[0] * per_bar, stop - kept[0] * per_bar)
+
+    def _made(self, first: int, last: int) -> Rows:
+        recorded = self._recorded
+        opens_ns = np.append(recorded[first : last + 1, 0], recorded[last - 1, 0] + self._step_ns)
         # A bar that overlaps the next one is over when the next one opens, so that time never goes back.
-        lengths_ns = np.minimum(np.diff(opens_ns)[: last - first], self._recording.step_ns)
-        return _bar_rows(
-            recorded[first:last], lengths_ns, slice(start - first * ROWS_PER_BAR, stop - first * ROWS_PER_BAR)
-        )
+        lengths_ns = np.minimum(np.diff(opens_ns)[: last - first], self._step_ns)
+        return self.ticks.rows(recorded[first:last], lengths_ns)
 
 
 def _tick_rows(recorded: Int64Array, kind: RecordingKind) -> Rows:
@@ -148,26 +214,8 @@ def _tick_rows(recorded: Int64Array, kind: RecordingKind) -> Rows:
         return Rows(
             recorded[:, 0], index, bid + ask, ask - bid, np.full(count, NO_LAST), np.zeros(count, dtype=np.int64)
         )
+    if kind is RecordingKind.BOOK:
+        bid, ask = recorded[:, 1], recorded[:, 2]
+        return Rows(recorded[:, 0], index, bid + ask, ask - bid, recorded[:, 3], recorded[:, 4])
     price, lots = recorded[:, 1], recorded[:, 2]
     return Rows(recorded[:, 0], index, 2 * price, np.full(count, SPREAD_BY_POLICY), price, lots)
-
-
-def _bar_rows(bars: Int64Array, lengths_ns: Int64Array, part: slice) -> Rows:
-    """Return the given part of the bars' rows, four of each."""
-    opens_ns, opened, high, low, close, lots = bars.T
-    rises = close >= opened
-    thirds_ns = lengths_ns // 3
-    last_ns = np.maximum(2 * thirds_ns, lengths_ns - NS_PER_MS)
-    times_ns = opens_ns[:, None] + np.column_stack((np.zeros_like(thirds_ns), thirds_ns, 2 * thirds_ns, last_ns))
-    prices = np.column_stack((opened, np.where(rises, low, high), np.where(rises, high, low), close)).ravel()[part]
-    quarter = lots // ROWS_PER_BAR
-    volumes = np.column_stack((quarter, quarter, quarter, lots - 3 * quarter))
-    count = len(prices)
-    return Rows(
-        ts_ns=times_ns.ravel()[part],
-        symbol_index=np.zeros(count, dtype=np.int64),
-        mid_half_ticks=2 * prices,
-        spread_ticks=np.full(count, SPREAD_BY_POLICY),
-        last_ticks=prices,
-        volume_lots=volumes.ravel()[part],
-    )

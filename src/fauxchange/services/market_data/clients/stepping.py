@@ -22,6 +22,17 @@ class Rows:
     last_ticks: Int64Array
     volume_lots: Int64Array
 
+    def part(self, start: int, stop: int) -> "Rows":
+        """Return the rows from `start` up to `stop`."""
+        return Rows(
+            ts_ns=self.ts_ns[start:stop],
+            symbol_index=self.symbol_index[start:stop],
+            mid_half_ticks=self.mid_half_ticks[start:stop],
+            spread_ticks=self.spread_ticks[start:stop],
+            last_ticks=self.last_ticks[start:stop],
+            volume_lots=self.volume_lots[start:stop],
+        )
+
     def batch(self, count: int, shift_ns: int) -> PriceBatch:
         """Return the first `count` rows, `shift_ns` later."""
         return PriceBatch(

@@ -143,8 +143,9 @@ class CsvTable:
         if header_line.lstrip("0123456789 ").startswith(("{", "[")):
             refuse(
                 path,
-                "this is a raw feed of JSON messages (an order-book recording), which is not a kind that can be "
-                "replayed yet: it comes with the exchange's book; replay bars, trades or best bid/offer instead",
+                "this is a stream of JSON messages, no table; a recorded order book can be replayed (fauxchange up "
+                "--replay) and compared (fauxchange similarity --book --real-book), anything else is read from CSV or "
+                "Parquet with bars, trades or best bid/offer",
                 place="line 1",
             )
         self._delimiter = max(_DELIMITERS, key=header_line.count)

@@ -206,8 +206,8 @@ def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
         (QUOTES, "has a header and no rows below it"),
         ("", "line 1: is empty where a header line should be"),
         ("\n\n", "line 1: is empty where a header line should be"),
-        ('1723161253937085768 {"stream":"btcusdt@depth"}\n', "not a kind that can be replayed yet"),
-        ('{"e":"depthUpdate","b":[["1","2"]]}\n', "it comes with the exchange's book"),
+        ('1723161253937085768 {"stream":"btcusdt@depth"}\n', "this is a stream of JSON messages, no table"),
+        ('{"e":"depthUpdate","b":[["1","2"]]}\n', "a recorded order book can be replayed"),
     ],
 )
 def test_a_bad_file_is_refused_by_line_and_column(tmp_path: Path, text: str, said: str) -> None:

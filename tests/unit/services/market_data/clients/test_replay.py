@@ -150,6 +150,22 @@ async def test_the_first_row_falls_on_the_opening(quotes: Recording) -> None:
     assert times == [at * NS_PER_S for at in (5, 6, 6, 6, 8)]
 
 
+@pytest.mark.parametrize("late_s", [0, 1, 20, 59, 60, 61, 119])
+async def test_bars_on_a_grid_keep_their_places_and_are_joined_where_they_stand(tmp_path: Path, late_s: int) -> None:
+    bars = f"time,open,high,low,close\n{T},5,9,2,7\n{T + 60},7,9,2,3\n"
+    aligned, source = (ReplaySource(read(tmp_path, bars), grid_ns=NS_PER_MINUTE) for _ in range(2))
+    start_ns = T_NS + 1_000 * NS_PER_MINUTE
+    await aligned.open(start_ns)
+    await source.open(start_ns + late_s * NS_PER_S)
+
+    whole, joined = rows(await drain(aligned)), rows(await drain(source))
+
+    shift_ns = late_s // 60 * NS_PER_MINUTE
+    expected = [(row[0] + shift_ns, *row[1:]) for row in whole if row[0] - start_ns + shift_ns >= late_s * NS_PER_S]
+    assert [row[0] - start_ns for row in whole[:2]] == [0, 20 * NS_PER_S]
+    assert joined == expected
+
+
 async def test_recordings_with_one_anchor_stay_as_far_apart_as_they_were(tmp_path: Path) -> None:
     early = read(tmp_path, f"time,price\n{T},1\n", "btc_usd.csv")
     late = read(tmp_path, f"time,price\n{T + 7},1\n", "eth_usd.csv")
