@@ -2,11 +2,17 @@
 
     .venv/bin/python docs/generate.py configuration    writes docs/configuration.md
     .venv/bin/python docs/generate.py picture          writes docs/images/prices.svg, from a server it starts
+    .venv/bin/python docs/generate.py scenarios        writes docs/images/scenario-*.svg, of scenarios/market
+    .venv/bin/python docs/generate.py similarity       writes docs/images/similarity-btc.svg, with the same data
+    .venv/bin/python docs/generate.py notebook         executes the notebook, with the data in FAUXCHANGE_DATA
+    .venv/bin/python docs/generate.py months           writes what is shipped of the recorded months in FAUXCHANGE_DATA
 
 A test compares the former with the settings as they are declared.
 """
 
 import asyncio
+import json
+import os
 import re
 import sys
 import tempfile
@@ -22,6 +28,9 @@ from fauxchange.platform.settings import DocumentedSetting, documented_settings
 from fauxchange.testing import StreamClient, started
 
 FOLDER = Path(__file__).parent
+MONTHS = FOLDER.parent / "src/fauxchange/realism/data/recorded-months.json"
+NOTEBOOK = FOLDER / "notebooks/market-realism.ipynb"
+NOTEBOOK_S = 600
 PICTURE_SETTINGS = {
     "SEED": "7",
     "SPEED": "20",
@@ -85,12 +94,68 @@ async def picture() -> str:
     return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
 
 
+def scenario_pictures() -> None:
+    """Write a picture of every worked example of scenarios, as `fauxchange scenario picture` draws it."""
+    from fauxchange.cli.app import app
+
+    for file in sorted((FOLDER.parent / "scenarios/market").glob("*.yaml")):
+        target = FOLDER / "images" / f"scenario-{file.stem}.svg"
+        app(["scenario", "picture", str(file), "--seed", "1", "--out", str(target)], standalone_mode=False)
+
+
+def recorded_months(folder: Path) -> str:
+    """Return the curves and shapes of the recorded months, which reports show where no file is named."""
+    from fauxchange.realism.recorded import bars_of_file
+    from fauxchange.realism.report.recorded import month_document
+
+    months = {}
+    for base in ("BTC", "ETH", "SOL", "ADA"):
+        bars = bars_of_file(folder / f"{base.lower()}_usdt_perp_1m_2025-05.csv.gz")
+        months[base] = month_document(f"real ({base}/USDT, May 2025)", bars)
+    return json.dumps(months, separators=(",", ":")) + "\n"
+
+
+def similarity_picture(folder: Path) -> str:
+    """Return an SVG that has the recorded month of Bitcoin and weeks of the shipped model beside each other."""
+    from fauxchange.realism import study
+    from fauxchange.realism.report.plots import overview
+
+    real = study.read(folder / "btc_usdt_perp_1m_2025-05.csv.gz")
+    compared = study.compare(study.simulate(weeks=16, seeds=[1]), real=real, reference="BTC")
+    intervals = {name: (each.low, each.high) for name, each in compared.against.intervals.items()}
+    weeks = compared.real_week, compared.made_weeks[1]
+    title = "One-minute returns of BTC/USDT (Binance, May 2025) and of the model"
+    return overview(title, compared.real, compared.made, weeks, intervals).file()
+
+
+def executed_notebook() -> str:
+    """Return the notebook with its outputs, and without anything that differs from run to run."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=NOTEBOOK_S, kernel_name="python3").execute()
+    for cell in notebook.cells:
+        cell["metadata"] = {}
+    notebook.metadata.language_info = {"name": "python"}
+    return nbformat.writes(notebook) + "\n"
+
+
 def main(what: str) -> None:
     """Write one of the documents."""
     if what == "configuration":
         (FOLDER / "configuration.md").write_text(configuration_page(), encoding="utf-8")
     elif what == "picture":
         (FOLDER / "images" / "prices.svg").write_text(asyncio.run(picture()), encoding="utf-8")
+    elif what == "scenarios":
+        scenario_pictures()
+    elif what == "similarity":
+        drawing = similarity_picture(Path(os.environ["FAUXCHANGE_DATA"]))
+        (FOLDER / "images" / "similarity-btc.svg").write_text(drawing, encoding="utf-8")
+    elif what == "notebook":
+        NOTEBOOK.write_text(executed_notebook(), encoding="utf-8")
+    elif what == "months":
+        MONTHS.write_text(recorded_months(Path(os.environ["FAUXCHANGE_DATA"])), encoding="utf-8")
     else:
         sys.exit(__doc__)
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 from rich.table import Column
@@ -20,7 +20,7 @@ from fauxchange.cli.console import (
     table,
 )
 from fauxchange.cli.options import AuditKey, AuditUrl, DataDir, Json, Url, examples
-from fauxchange.cli.remote import Api, find_audit, find_server, path_of
+from fauxchange.cli.remote import ENV_FILE, Api, find_audit, find_server, path_of
 from fauxchange.cli.streams import Reader, follow
 from fauxchange.domain.errors import InvalidRequest
 from fauxchange.domain.times import format_duration
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ROUTE = "/audit/v1/scenarios"
 DEFAULT_MAGNITUDE = "20%"
+DEFAULT_DURATION = "10m"
 BAR_WIDTH = 40
 
 commands = typer.Typer(
@@ -72,7 +73,9 @@ def start(
             f"(default: {DEFAULT_MAGNITUDE}; reverting 99%).",
         ),
     ] = None,
-    duration: Annotated[str, typer.Option("--duration", metavar="DURATION", help="How long the way takes.")] = "10m",
+    duration: Annotated[
+        str, typer.Option("--duration", metavar="DURATION", help="How long the way takes.")
+    ] = DEFAULT_DURATION,
     start_in: Annotated[str, typer.Option("--start", metavar="DURATION", help="How long until it starts.")] = "0s",
     shape: Annotated[
         Literal["linear", "smooth", "exponential", "accelerating"] | None,
@@ -159,6 +162,87 @@ def check(file: ScenarioFile, *, as_json: Json = False) -> None:
             )
     output().print(timeline)
     output().print(f"{file} is good", markup=False)
+
+
+@commands.command(
+    "picture",
+    epilog=examples(
+        "fauxchange scenario picture crash --magnitude 20% --duration 10m --option buildup=5m",
+        "fauxchange scenario picture scenarios/market/divergence.yaml --out divergence.png",
+        "fauxchange scenario picture reverting --symbols ETH-USD --option level=3000 --duration 4h",
+    ),
+)
+def picture(
+    what: Annotated[str, typer.Argument(metavar="KIND|FILE", help="A kind of scenario, or a file of scenarios.")],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Where to, as .svg or .png (default: its name .svg, here)."),
+    ] = None,
+    symbols: Annotated[
+        str | None,
+        typer.Option(
+            "--symbols",
+            metavar="BTC-USD,...",
+            help="Whose prices to draw, at most four; of a KIND also "
+            "on which it acts (default: those that the scenarios name, else the first that is modelled).",
+        ),
+    ] = None,
+    magnitude: Annotated[
+        str | None,
+        typer.Option(
+            "--magnitude",
+            metavar="FRACTION",
+            help=f"How far, as 0.2 or 20% (default: {DEFAULT_MAGNITUDE}; reverting 99%).",
+        ),
+    ] = None,
+    duration: Annotated[
+        str | None, typer.Option("--duration", metavar="DURATION", help="How long the way takes (default: 10m).")
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="NAME=VALUE", help="An option of the kind, as in a file. Repeatable."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="NUMBER", help="Seed of the prices (default: SEED).")
+    ] = None,
+) -> None:
+    """Draw what scenarios do: prices bent and left alone, and volatility below; no server is needed."""
+    from fauxchange.domain.instruments import parse_symbol
+    from fauxchange.platform.settings import load_settings
+    from fauxchange.realism.report.pictures import need_matplotlib, save
+    from fauxchange.realism.report.scenario_pictures import bending, picture_of, shown_symbols, title_of
+    from fauxchange.services.market_data.app.scenarios import read_scenario_file
+    from fauxchange.services.market_data.core.scenario_files import specs_from_mapping
+
+    need_matplotlib()
+    settings = load_settings(env_file=ENV_FILE)
+    named = [parse_symbol(symbol) for symbol in _list(symbols) or ()]
+    if what in get_args(Kind):
+        if magnitude is None and what != "reverting":
+            magnitude = DEFAULT_MAGNITUDE
+        given = {
+            **_options(options or ()),
+            "kind": what,
+            "magnitude": magnitude,
+            "duration": duration or DEFAULT_DURATION,
+            "symbols": _list(symbols) if what != "divergence" else _list(symbols) or list(settings.default_symbols[:1]),
+        }
+        specs = specs_from_mapping({name: value for name, value in given.items() if value is not None})
+    elif magnitude is not None or duration is not None or options:
+        raise InvalidRequest("--magnitude, --duration and --option belong to a KIND; a file says these itself")
+    else:
+        specs = read_scenario_file(Path(what))
+    shown = tuple(dict.fromkeys(named)) or shown_symbols(specs, settings.default_symbols)
+    bent = bending(
+        specs,
+        [settings.instrument(symbol) for symbol in shown],
+        seed=settings.seed if seed is None else seed,
+        initial_prices={symbol: settings.initial_price(symbol) for symbol in shown},
+    )
+    target = out or Path(f"{Path(what).stem}.svg")
+    save(picture_of(bent, title=title_of(specs)), target)
+    output().print(f"{target}: {joined(shown)}", markup=False)
 
 
 @commands.command("list")

@@ -209,3 +209,43 @@ def test_an_event_is_a_line_and_a_snapshot_one_for_each_scenario() -> None:
 )
 def test_a_phase_is_drawn_where_it_lies(start_ns: int, end_ns: int, expected: str) -> None:
     assert bar(Phase("plunge", start_ns, end_ns), 100) == expected
+
+
+def test_picture_draws_a_kind_without_a_server(run: Run, tmp_path: Path) -> None:
+    result = run("scenario", "picture", "crash", "--option", "buildup=5m", "--seed", "3")
+
+    drawing = (tmp_path / "crash.svg").read_text()
+    assert result.exit_code == 0
+    assert result.stdout.strip() == "crash.svg: BTC/USD"
+    assert "Crash of 20 % in 10m" in drawing
+    assert "aftershock" in drawing
+
+
+@pytest.mark.parametrize("file", WORKED_EXAMPLES, ids=lambda file: file.stem)
+def test_picture_draws_every_worked_example(file: Path, run: Run, tmp_path: Path) -> None:
+    result = run("scenario", "picture", file, "--out", "drawn.png")
+
+    assert result.exit_code == 0
+    assert (tmp_path / "drawn.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("earthquake",), "scenario file earthquake cannot be read"),
+        (("rally", "--out", "rally.pdf"), "pictures are written as .svg or .png"),
+        (("rally", "--magnitude", "5000%"), "magnitude"),
+        (("rally", "--option", "jumps=3"), "a rally has no such option"),
+        ((str(WORKED_EXAMPLES[0]), "--magnitude", "10%"), "belong to a KIND"),
+        ((str(WORKED_EXAMPLES[0]), "--symbols", "DOT-USD"), "act on none of the symbols shown"),
+        (("rally", "--symbols", "bitcoin"), "is not a symbol"),
+    ],
+)
+def test_picture_refuses_what_cannot_be_drawn(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    result = run("scenario", "picture", *arguments)
+
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    assert list(tmp_path.iterdir()) == []
