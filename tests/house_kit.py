@@ -31,7 +31,7 @@ from fauxchange.services.exchange.core.layout import (
 from fauxchange.services.exchange.core.quoting import Level, desired_levels
 from fauxchange.services.exchange.core.state import levels, open_orders
 from fauxchange.services.exchange.core.vocabulary import EVENT_TRADE, HOUSE_ACCOUNT, SIDE_BUY, CommandKind, OrderType
-from fauxchange.services.exchange.ports import FeedPrice
+from fauxchange.services.exchange.ports import FeedPrice, RecordedBooks
 from fauxchange.services.exchange.service.entries import Entry, Note, row_of, seal
 from fauxchange.services.exchange.service.genesis import configuration_entries
 from fauxchange.services.exchange.service.liquidity import HouseLiquidity
@@ -73,8 +73,9 @@ class FakePrices:
 class World:
     """The venue's state, a trader with more than enough of everything, the house, and a feed."""
 
-    def __init__(self, config: ExchangeConfig) -> None:
+    def __init__(self, config: ExchangeConfig, books: RecordedBooks | None = None) -> None:
         self.config = config
+        self.books = books
         self.clock = VirtualClock(START_NS)
         self.prices = FakePrices()
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -103,7 +104,12 @@ class World:
         """Return another house over the same venue, as a restart makes it."""
         self.metrics = PrometheusMetrics("exchange", "test", "0")
         house = HouseLiquidity(
-            self.submit, prices=self.prices, clock=self.clock, config=self.config, metrics=self.metrics
+            self.submit,
+            prices=self.prices,
+            clock=self.clock,
+            config=self.config,
+            metrics=self.metrics,
+            books=self.books,
         )
         house.listed(self.venue.registry.listings)
 

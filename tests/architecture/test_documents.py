@@ -26,6 +26,7 @@ from fauxchange.platform.streams.endpoint import StreamMetrics
 from fauxchange.services.configuration.service.metrics import ConfigurationMetrics
 from fauxchange.services.exchange.clients.market_prices import PriceStreamMetrics
 from fauxchange.services.exchange.core.vocabulary import RejectReason
+from fauxchange.services.exchange.service.flow import FlowMetrics
 from fauxchange.services.exchange.service.liquidity import HouseMetrics
 from fauxchange.services.exchange.service.metrics import ExchangeMetrics, GatewayMetrics, KernelLinkMetrics
 from fauxchange.services.market_data.service.metrics import FeedMetrics
@@ -69,6 +70,7 @@ def exposed_metrics() -> dict[str, str]:
         TuningMetrics,
         ExchangeMetrics,
         FeedMetrics,
+        FlowMetrics,
         GatewayMetrics,
         HouseMetrics,
         KernelLinkMetrics,

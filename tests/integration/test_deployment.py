@@ -350,7 +350,7 @@ def test_after_warm_up_a_venue_compiles_nothing(tmp_path: Path) -> None:
         command, env=os.environ | enabled, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout)["seconds"]) == {"the price model", "the exchange"}
+    assert set(json.loads(done.stdout)["seconds"]) == {"the price model", "the exchange", "the order flow"}
 
     with started(tmp_path / "venue", {"STORE": "memory", "MODEL_ENGINE": "compiled", **enabled}) as process:
         assert process.venue.http

@@ -9,15 +9,18 @@ from fauxchange import __version__
 from fauxchange.cli import (
     accounts,
     benchmarks,
+    calibration,
     configuration,
     db,
     documentation,
     exchange,
+    generating,
     orders,
     prices,
     scenarios,
     services,
     serving,
+    similarity,
     stores,
     warming,
 )
@@ -61,8 +64,11 @@ app.add_typer(accounts.commands, name="accounts", rich_help_panel=_CLIENTS)
 app.command("services", rich_help_panel=_CLIENTS, epilog=services.EXAMPLES)(services.services)
 app.add_typer(stores.commands, name="exchange", rich_help_panel=_TOOLS)
 app.add_typer(db.commands, name="db", rich_help_panel=_TOOLS)
+app.command("calibrate", rich_help_panel=_TOOLS, epilog=calibration.EXAMPLES)(calibration.calibrate)
+app.command("similarity", rich_help_panel=_TOOLS, epilog=similarity.EXAMPLES)(similarity.similarity)
 app.command("bench", rich_help_panel=_TOOLS, epilog=benchmarks.EXAMPLES)(benchmarks.bench)
 app.add_typer(configuration.commands, name="config", rich_help_panel=_TOOLS)
+app.command("generate", rich_help_panel=_TOOLS, epilog=generating.EXAMPLES)(generating.generate)
 app.command("check-env", rich_help_panel=_TOOLS)(documentation.check_env)
 app.command("warm-up", rich_help_panel=_TOOLS, epilog=warming.EXAMPLES)(warming.warm_up)
 

@@ -23,10 +23,24 @@ from fauxchange.cli.console import facts, messages, number_column, output, print
 from fauxchange.cli.options import examples
 from fauxchange.domain.errors import InvalidRequest
 
-NAMES = ("model", "feed", "history", "adapter", "startup", "memory", "kernel", "orders", "orders_memory", "recovery")
+NAMES = (
+    "model",
+    "feed",
+    "history",
+    "adapter",
+    "startup",
+    "memory",
+    "kernel",
+    "orders",
+    "orders_memory",
+    "recovery",
+    "flow",
+)
 """What `all` runs."""
 DISTRIBUTED = "orders_distributed"
 """What `orders --distributed` runs."""
+HEADLESS = "flow_headless"
+"""What `flow --headless` runs."""
 OF_FILES = ("matching",)
 """What measures files that are named on the command line."""
 EXAMPLES = examples(
@@ -34,6 +48,7 @@ EXAMPLES = examples(
     "fauxchange bench feed --option seconds=5",
     "fauxchange bench matching normal.bin.xz static.bin.xz",
     "fauxchange bench orders --distributed",
+    "fauxchange bench flow --headless --option seconds=600",
     "fauxchange bench all --json | tail -1",
 )
 
@@ -57,6 +72,7 @@ Name = Literal[
     "orders",
     "orders_memory",
     "recovery",
+    "flow",
     "matching",
     "all",
 ]
@@ -77,6 +93,9 @@ def bench(
         bool,
         typer.Option("--distributed", help="`orders`: with gateways in front of a kernel process, beside one process."),
     ] = False,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="`flow`: the order flow, its journal and the kernel, without the venue.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="End with one line of JSON that holds all figures, instead of tables.")
     ] = False,
@@ -87,6 +106,10 @@ def bench(
         if name != "orders":
             raise InvalidRequest("--distributed belongs to bench orders")
         names = (DISTRIBUTED,)
+    if headless:
+        if name != "flow":
+            raise InvalidRequest("--headless belongs to bench flow")
+        names = (HEADLESS,)
     modules = {each: importlib.import_module(f"fauxchange.bench.{each}") for each in names}
     given = _options(options or ())
     if name in OF_FILES:

@@ -27,6 +27,9 @@ UP_EXAMPLES = examples(
     "fauxchange up",
     "fauxchange up --seed 7 --speed 60 --start-time 2026-01-31T12:00:00Z",
     "fauxchange up --replay btc_usdt_spot_bbo.csv.gz --speed 10",
+    "fauxchange up --replay BTC-USD=bars.csv.gz --replay-start 2025-05-05T00:00:00Z --replay-loop",
+    "fauxchange up --model model.toml",
+    "fauxchange up --order-flow busy",
     "fauxchange up --push BTC-USD=tcp://127.0.0.1:9500 --scenario crash.yaml",
 )
 SERVE_EXAMPLES = examples(
@@ -82,12 +85,22 @@ Interval = Annotated[
         rich_help_panel=_PRICES,
     ),
 ]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="FILE",
+        help="Model file that prices are made with, as `fauxchange calibrate` writes it.",
+        rich_help_panel=_PRICES,
+    ),
+]
 Replay = Annotated[
     list[str] | None,
     typer.Option(
         "--replay",
         metavar="[SYMBOL=]FILE",
-        help="Recorded candles, trades or quotes (CSV or Parquet, plain or gzip). Repeatable.",
+        help="Recorded candles, trades or quotes (CSV or Parquet), or the stream of a whole order book; plain or gzip. "
+        "FILE may be FILE@START..END. Repeatable.",
         rich_help_panel=_PRICES,
     ),
 ]
@@ -97,6 +110,32 @@ ReplayLoop = Annotated[
         "--replay-loop/--no-replay-loop",
         help="Start a recording again at its end.",
         show_default=False,
+        rich_help_panel=_PRICES,
+    ),
+]
+ReplayStart = Annotated[
+    str | None,
+    typer.Option(
+        "--replay-start",
+        metavar="TIME",
+        help="Recorded time from which on recordings are replayed, such as 2025-05-05T00:00:00Z.",
+        rich_help_panel=_PRICES,
+    ),
+]
+ReplayEnd = Annotated[
+    str | None,
+    typer.Option(
+        "--replay-end",
+        metavar="TIME",
+        help="Recorded time before which a replay ends.",
+        rich_help_panel=_PRICES,
+    ),
+]
+ReplayTicks = Annotated[
+    Literal["bridge", "corners"] | None,
+    typer.Option(
+        "--replay-ticks",
+        help="What a candle is replayed as: prices along a way between its corners (the default), or these alone.",
         rich_help_panel=_PRICES,
     ),
 ]
@@ -113,6 +152,16 @@ ScenarioFile = Annotated[
     str | None,
     typer.Option(
         "--scenario", metavar="FILE", help="Scenarios to run from the start (YAML or TOML).", rich_help_panel=_PRICES
+    ),
+]
+OrderFlow = Annotated[
+    str | None,
+    typer.Option(
+        "--order-flow",
+        metavar="off|calm|busy",
+        help="Background traders in the exchange's books; also by symbol, such as BTC/USD=busy,default=calm.",
+        rich_help_panel=_PRICES,
+        autocompletion=lambda: ["off", "calm", "busy"],
     ),
 ]
 Seed = Annotated[
@@ -181,10 +230,15 @@ def up(
     host: Host = None,
     default_symbols: Symbols = None,
     price_update_interval: Interval = None,
+    model: Model = None,
     replay: Replay = None,
     replay_loop: ReplayLoop = None,
+    replay_start: ReplayStart = None,
+    replay_end: ReplayEnd = None,
+    replay_ticks: ReplayTicks = None,
     push: Push = None,
     scenario_file: ScenarioFile = None,
+    order_flow: OrderFlow = None,
     seed: Seed = None,
     speed: Speed = None,
     start_time: StartTime = None,
@@ -211,10 +265,15 @@ def serve(
     host: Host = None,
     default_symbols: Symbols = None,
     price_update_interval: Interval = None,
+    model: Model = None,
     replay: Replay = None,
     replay_loop: ReplayLoop = None,
+    replay_start: ReplayStart = None,
+    replay_end: ReplayEnd = None,
+    replay_ticks: ReplayTicks = None,
     push: Push = None,
     scenario_file: ScenarioFile = None,
+    order_flow: OrderFlow = None,
     seed: Seed = None,
     speed: Speed = None,
     start_time: StartTime = None,

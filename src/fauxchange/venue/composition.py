@@ -31,6 +31,7 @@ from fauxchange.services.exchange.clients.market_prices import RemotePrices
 from fauxchange.services.exchange.ports import MarketPrices
 from fauxchange.services.market_data.app import MarketData, build_market_data
 from fauxchange.services.market_data.ports import RuntimeParameters
+from fauxchange.venue.books import replayed_books
 from fauxchange.venue.keys import Keys
 from fauxchange.venue.parameters import EmbeddedParameters, RegisteredService, RemoteParameters
 from fauxchange.venue.plan import Feed, Plan
@@ -191,6 +192,7 @@ class Composition:
             admin_key=self._keys.admin,
             stream_metrics=self._stream_metrics,
             progress=self._plan.recovering,
+            books=None if self.market_data is None else replayed_books(self.market_data.replays),
         )
         if self._settings.kernel_enabled:
             exchange.let_gateways_in(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fauxchange.domain.errors import ConfigurationError
+from fauxchange.platform.recorded_books import is_recorded_book
 from fauxchange.platform.settings import Settings
 from fauxchange.services.configuration.app import ConfigurationFile, read_configuration_file
 from fauxchange.services.exchange.app.config import ExchangeConfig
@@ -83,6 +84,7 @@ def prepare(
         if feed is None:
             _check_wall_time(settings)
             _check_prices(settings)
+            _check_books(settings)
             exchange = read_exchange_config(settings)
         else:
             given = [feed.sources.instruments, *(source.instruments for source in feed.extra_sources)]
@@ -124,6 +126,18 @@ def _check_prices(settings: Settings) -> None:
             "prices over gRPC",
             field="PRICES_FROM",
         )
+
+
+def _check_books(settings: Settings) -> None:
+    """Refuse to replay a book into an exchange that its feed could not go in step with."""
+    for replay in settings.replay:
+        if is_recorded_book(replay.path):
+            raise ConfigurationError(
+                f"{replay.path} is a recorded order book, which an exchange shows only beside the feed that replays "
+                "it; run both in one process with `fauxchange up`, or leave it out of REPLAY here: the house then "
+                "quotes around the feed's prices",
+                field="REPLAY",
+            )
 
 
 def _configuration_file(settings: Settings) -> ConfigurationFile:

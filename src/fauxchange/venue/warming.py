@@ -14,6 +14,7 @@ from fauxchange.services.exchange.core.apply import run_commands
 from fauxchange.services.exchange.core.engine import Engine
 from fauxchange.services.exchange.core.layout import COMMAND
 from fauxchange.services.exchange.core.state import dump_state, load_state, new_state
+from fauxchange.services.exchange.service.flow import warm_up as warm_up_flow
 from fauxchange.services.market_data.app import read_config
 from fauxchange.services.market_data.app.model import model_source
 
@@ -26,7 +27,7 @@ class Warmed:
     seconds: float
 
 
-KERNELS = ("the price model", "the exchange")
+KERNELS = ("the price model", "the exchange", "the order flow")
 """What is compiled, in this order."""
 
 
@@ -39,7 +40,7 @@ def warm_up(settings: Settings) -> Iterator[Warmed]:
         raise ConfigurationError("nothing can be compiled: Numba is not installed, or NUMBA_DISABLE_JIT is set")
     if cache_folder(run_commands) is None:
         raise ConfigurationError("there is no home folder to keep compiled kernels in; set XDG_CACHE_HOME")
-    for what, compile_it in zip(KERNELS, (_warm_model, _warm_exchange), strict=True):
+    for what, compile_it in zip(KERNELS, (_warm_model, _warm_exchange, _warm_flow), strict=True):
         begun = time.monotonic()
         compile_it(settings)
         yield Warmed(what=what, seconds=time.monotonic() - begun)
@@ -56,3 +57,7 @@ def _warm_exchange(_settings: Settings) -> None:
     # What runs when the memory grows, and what runs when a snapshot is read back.
     engine.reserve_events(1_000_000)
     load_state(dump_state(engine.state), compiler=compile_kernel)
+
+
+def _warm_flow(_settings: Settings) -> None:
+    warm_up_flow(compile_kernel)

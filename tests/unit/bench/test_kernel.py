@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fauxchange.bench import kernel, matching, orders_memory
+from fauxchange.bench import flow_headless, kernel, matching, orders_memory
 from fauxchange.domain.errors import InvalidRequest
 from fauxchange.services.exchange.core.engine import Engine
 from fauxchange.services.exchange.core.state import open_orders
@@ -83,3 +83,14 @@ def test_orders_that_are_kept_all_rest() -> None:
     orders_memory.fill(engine, accounts=3, count=200)
 
     assert len(open_orders(engine.state)) == 200
+
+
+def test_the_flow_is_measured_beside_the_kernel_alone() -> None:
+    result = flow_headless.run(ignore, seconds=1, orders_per_s=50, instruments=2)
+
+    assert result["instruments"] == 2
+    assert 20 < float(str(result["orders_per_instrument_and_virtual_second"])) < 200
+    figures = result["figures"]
+    assert isinstance(figures, dict)
+    assert set(flow_headless.TARGETS) <= set(figures)
+    assert figures["orders"]["baseline"] > figures["orders"]["value"] > 0

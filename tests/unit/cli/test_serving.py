@@ -42,7 +42,7 @@ def test_options_become_the_settings_they_are_named_after(run: Run, given: list[
     result = run(
         "up", "--http-port", "0", "--audit-port", "8200", "--symbols", "BTC-USD,ETH-USD", "--interval", "100ms",
         "--replay", "a,b.csv", "--replay", "ETH/USDT=c.csv", "--replay-loop", "--speed", "max", "--store", "memory",
-        "--host", "0.0.0.0",
+        "--host", "0.0.0.0", "--replay-start", "2025-05-05", "--replay-end", "2025-05-06", "--replay-ticks", "corners",
     )  # fmt: skip
 
     [(overrides, _)] = given
@@ -54,6 +54,9 @@ def test_options_become_the_settings_they_are_named_after(run: Run, given: list[
         "price_update_interval": "100ms",
         "replay": ["a,b.csv", "ETH/USDT=c.csv"],
         "replay_loop": True,
+        "replay_start": "2025-05-05",
+        "replay_end": "2025-05-06",
+        "replay_ticks": "corners",
         "speed": "max",
         "store": "memory",
         "http_host": "0.0.0.0",

@@ -294,6 +294,12 @@ def test_a_symbol_without_its_own_grid_takes_that_of_its_base_against_usd() -> N
     assert settings.spread_bps_of("XYZ/USD") == settings.spread_bps["default"]
 
 
+def test_a_first_price_is_stated_where_it_is_not_the_default() -> None:
+    settings = load(INITIAL_PRICES="BTC/USD=70,ETH/USD=3000")
+
+    assert [settings.stated_price(symbol) for symbol in ("BTC/USD", "ETH/USD", "XYZ/USD")] == [70, None, None]
+
+
 def test_default_grids_make_whole_minor_units_of_the_quote() -> None:
     settings = load()
 
@@ -311,6 +317,37 @@ def test_replay_files_may_carry_a_symbol() -> None:
         ReplayFile(None, Path("odd=name.csv")),
     )
     assert load(REPLAY=["a,b.csv"]).replay == (ReplayFile(None, Path("a,b.csv")),)
+
+
+def test_replay_files_may_carry_a_span() -> None:
+    day = 24 * 3_600 * 10**9
+
+    settings = load(REPLAY="btc-usdt=a.csv@1970-01-02..1970-01-03T00:00:00Z,b@c.csv,d.csv@..1970-01-02,e@1970-01-02..")
+
+    assert settings.replay == (
+        ReplayFile("BTC/USDT", Path("a.csv"), day, 2 * day),
+        ReplayFile(None, Path("b@c.csv")),
+        ReplayFile(None, Path("d.csv"), None, day),
+        ReplayFile(None, Path("e"), day, None),
+    )
+    assert [replay.is_whole for replay in settings.replay] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"REPLAY": "a.csv@soon.."},
+        {"REPLAY": "a.csv@1970-01-02..1970-01-02"},
+        {"REPLAY_START": "1970-01-02", "REPLAY_END": "1970-01-02"},
+        {"REPLAY_END": "never"},
+        {"REPLAY_TICKS": "many"},
+    ],
+)
+def test_a_span_that_is_none_is_refused(values: dict[str, str]) -> None:
+    name = list(values)[-1]
+
+    with pytest.raises(ConfigurationError, match=name):
+        load(**values)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,10 @@ from typing import Any
 
 from pydantic import Field
 
-from fauxchange.domain.times import parse_duration
+from fauxchange.domain.times import parse_duration, parse_time
+
+LATEST_MOMENT_NS = parse_time("2200-01-01T00:00:00Z")
+"""A century before 64 bits of nanoseconds are over."""
 
 _MAP = "pairs such as BTC/USD=1.5,default=2 with positive numbers"
 _MAP_UNIT = "comma-separated; entries add to the defaults, `default` is for all other symbols"
@@ -63,6 +66,13 @@ def duration(name: str, default: str, description: str, least: str, most: str) -
     expected = f"a duration such as 300s or 1m, from {least} to {most}"
     low, high = parse_duration(least), parse_duration(most)
     return setting(name, default, description, expected=expected, unit="duration", ge=low, le=high)
+
+
+def moment(name: str, description: str, shown: str) -> Any:
+    """Declare a setting that is a moment of venue time or of recorded time."""
+    expected = "a time such as 2026-01-31T12:00:00Z, from 1970 to 2199"
+    unit = "RFC 3339 time"
+    return setting(name, "", description, expected=expected, unit=unit, shown=shown, ge=0, lt=LATEST_MOMENT_NS)
 
 
 def count(name: str, default: str, description: str, least: int, most: int, unit: str, **field: Any) -> Any:

@@ -4,31 +4,28 @@ A field's name is the variable's in lower case, with `_ns` where it is a duratio
 they are written in `.env`, and take the same way through validation as a value that is given.
 """
 
-from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fauxchange import __version__
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.intervals import INTERVALS_NS
-from fauxchange.domain.times import NS_PER_MS, NS_PER_S, format_duration, parse_time
+from fauxchange.domain.times import NS_PER_MS, NS_PER_S, format_duration
 from fauxchange.platform.settings.declaring import (
     REDIS_URL,
     SQL_URL,
-    addresses,
     by_symbol,
     choice,
     count,
     duration,
     flag,
     limit_by_symbol,
+    moment,
     port,
     setting,
     text,
 )
-from fauxchange.platform.settings.rules import CheckedSettings
+from fauxchange.platform.settings.process_model import ProcessSettings
 from fauxchange.platform.settings.values import (
-    Addresses,
     AmountBySymbol,
     BandBySymbol,
     CountBySymbol,
@@ -39,10 +36,10 @@ from fauxchange.platform.settings.values import (
     DurationNs,
     FolderOrFile,
     ImportPaths,
+    IntensityBySymbol,
     IntervalNs,
     LevelsBySymbol,
     Lower,
-    MaybeHost,
     MaybeSymbols,
     MomentNs,
     OptionalFile,
@@ -58,180 +55,25 @@ from fauxchange.platform.settings.values import (
     StyleBySymbol,
     Symbols,
     for_symbol,
+    read_decimals,
     url_secrets,
 )
 
-Environment = Annotated[Literal["development", "testing", "staging", "production"], Lower]
-Store = Annotated[Literal["sqlite", "memory"], Lower]
 SpreadMode = Annotated[Literal["fixed", "volatility"], Lower]
-PricesFrom = Annotated[Literal["grpc", "redis"], Lower]
+ReplayTicks = Annotated[Literal["bridge", "corners"], Lower]
 ModelEngine = Annotated[Literal["auto", "compiled", "python"], Lower]
-LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], Lower]
-LogFormat = Annotated[Literal["json", "console"], Lower]
-
-LATEST_START_NS = parse_time("2200-01-01T00:00:00Z")
-"""A century before 64 bits of nanoseconds are over."""
 
 _COUNTS = "pairs such as BTC/USD=5,default=3 with whole numbers, or one number for all"
 _NUMBERS = "pairs such as BTC/USD=1.5,default=2 with positive numbers, or one number for all"
 _TIERS = "pairs such as 0=10,1=8 with tiers from 0 to 15 and fees from 0 to 1000, tier 0 among them"
 _TIERS_UNIT = "tier=basis points, comma-separated; a tier that is not named has the fee of the one below it"
-_NAMESPACE = "market_data for `up`; `serve` takes the service's name"
 
 
-def _at_most(pool: str, default: int) -> Callable[[Mapping[str, Any]], int]:
-    # A small pool alone is no contradiction: the default of its idle part follows.
-    return lambda values: min(default, int(values[pool]))
-
-
-def _audit_port(values: Mapping[str, Any]) -> int:
-    http_port = int(values["http_port"])
-    return http_port + 100 if http_port else 0
-
-
-class Settings(CheckedSettings):
+class Settings(ProcessSettings):
     """Every variable of the process; see `.env.example` for the written forms.
 
     Units: fields ending in `_ns` in nanoseconds; `speed` in venue seconds per second, infinite for `max`
     """
-
-    # Service
-    service_name: str = text(
-        "SERVICE_NAME",
-        "fauxchange",
-        "Name of this process in logs, metrics and the registry",
-        shown="the service's registered name, or fauxchange for all in one process",
-    )
-    service_version: str = text(
-        "SERVICE_VERSION", __version__, "Version told in logs and metrics", shown="the package's version"
-    )
-    environment: Environment = choice(
-        "ENVIRONMENT",
-        "development",
-        "Where this runs; `production` refuses example passwords",
-        "development",
-        "testing",
-        "staging",
-        "production",
-    )
-    log_level: LogLevel = choice(
-        "LOG_LEVEL", "info", "Least severe events that are logged", "debug", "info", "warning", "error", "critical"
-    )
-    log_format: LogFormat = choice(
-        "LOG_FORMAT",
-        "json",
-        "One JSON object per line, or lines for reading",
-        "json",
-        "console",
-        shown="json; console where the command line finds a terminal",
-    )
-    shutdown_timeout_ns: DurationNs = duration(
-        "SHUTDOWN_TIMEOUT", "10s", "Time in which a graceful stop must be over", "100ms", "10m"
-    )
-
-    # Listeners
-    http_host: str = text("HTTP_HOST", "127.0.0.1", "Address that REST and WebSocket listen on")
-    http_port: int = port(
-        "HTTP_PORT", "8080", "Port of REST and WebSocket", shown="8080 for `up`; `serve` takes the service's own"
-    )
-    grpc_host: str = text("GRPC_HOST", "127.0.0.1", "Address that gRPC listens on")
-    grpc_port: int = port("GRPC_PORT", "9080", "Port of gRPC", shown="9080 for `up`; `serve` takes the service's own")
-    audit_enabled: bool = flag("AUDIT_ENABLED", "true", "Whether the audit API listens at all")
-    audit_host: str = text("AUDIT_HOST", "127.0.0.1", "Address that the audit API listens on")
-    audit_port: int = port(
-        "AUDIT_PORT", "", "Port of the audit API", shown="HTTP_PORT + 100", default_factory=_audit_port
-    )
-    audit_key: Secret = setting(
-        "AUDIT_KEY",
-        "",
-        "Key of the audit API",
-        expected="at least 16 characters",
-        unit="secret",
-        shown="made at first start and kept in the data folder",
-    )
-
-    # Data folder and stores
-    data_dir: FolderOrFile = setting(
-        "DATA_DIR",
-        ".fauxchange",
-        "Folder of the database, the keys and ready.json",
-        expected="a folder",
-        unit="folder",
-        shown=".fauxchange; `serve` takes a folder in it with the service's name",
-    )
-    store: Store = choice(
-        "STORE",
-        "sqlite",
-        "Where the embedded process keeps its history while POSTGRES_URL is unset",
-        "sqlite",
-        "memory",
-    )
-    postgres_url: PostgresUrl = setting(
-        "POSTGRES_URL",
-        "",
-        "PostgreSQL to keep everything in that belongs into SQL",
-        expected=SQL_URL,
-        unit="URL",
-        shown="none",
-    )
-    max_connections: int = count("MAX_CONNECTIONS", "25", "Most connections to PostgreSQL", 4, 1_000, "connections")
-    max_idle_connections: int = count(
-        "MAX_IDLE_CONNECTIONS",
-        "10",
-        "Connections to PostgreSQL kept open idle",
-        0,
-        1_000,
-        "connections",
-        default_factory=_at_most("max_connections", 10),
-    )
-    connection_max_lifetime_ns: DurationNs = duration(
-        "CONNECTION_MAX_LIFETIME", "300s", "Age at which a connection is replaced", "1s", "1d"
-    )
-    redis_url: RedisUrl = setting(
-        "REDIS_URL",
-        "",
-        "Redis for cache, registry, hot history and price streams",
-        expected=REDIS_URL,
-        unit="URL",
-        shown="none",
-    )
-    redis_pool_size: int = count("REDIS_POOL_SIZE", "10", "Most connections to Redis", 1, 1_000, "connections")
-    redis_min_idle_conns: int = count(
-        "REDIS_MIN_IDLE_CONNS",
-        "2",
-        "Connections to Redis kept open idle",
-        0,
-        1_000,
-        "connections",
-        default_factory=_at_most("redis_pool_size", 2),
-    )
-    cache_ttl_ns: DurationNs = duration(
-        "CACHE_TTL", "300s", "How long a cached value lives unless it says otherwise", "1ms", "30d"
-    )
-    cache_namespace: str = text("CACHE_NAMESPACE", "market_data", "Prefix of the cache's keys", _NAMESPACE)
-
-    # Registry
-    service_discovery_namespace: str = text(
-        "SERVICE_DISCOVERY_NAMESPACE", "market_data", "Prefix of this service's own entries in the registry", _NAMESPACE
-    )
-    heartbeat_interval_ns: DurationNs = duration(
-        "HEARTBEAT_INTERVAL", "30s", "How often a service refreshes its entry in the registry", "100ms", "1h"
-    )
-    service_ttl_ns: DurationNs = duration(
-        "SERVICE_TTL", "90s", "Age of its heartbeat at which a service counts as gone", "200ms", "1d"
-    )
-    advertised_host: MaybeHost = setting(
-        "ADVERTISED_HOST",
-        "",
-        "Host by which other services reach this one, as the registry tells it",
-        expected="a host name or an address, without a port",
-        unit="host",
-        shown="GRPC_HOST; this machine's name where that is every address",
-    )
-    market_data_grpc: Addresses = addresses("MARKET_DATA_GRPC", "Where market-data is called, instead of the registry")
-    prices_from: PricesFrom = choice(
-        "PRICES_FROM", "grpc", "What an exchange apart from market-data hears its prices through", "grpc", "redis"
-    )
 
     # Venue time and chance
     seed: int = count("SEED", "1", "Seed of every random stream", 0, 2**63 - 1, "number")
@@ -242,15 +84,8 @@ class Settings(CheckedSettings):
         expected="a positive number or max",
         unit="times real time, or max",
     )
-    start_time_ns: MomentNs = setting(
-        "START_TIME",
-        "",
-        "Venue time at start, on a virtual clock; set it to make runs repeat each other",
-        expected="a time such as 2026-01-31T12:00:00Z, from 1970 to 2199",
-        unit="RFC 3339 time",
-        shown="now",
-        ge=0,
-        lt=LATEST_START_NS,
+    start_time_ns: MomentNs = moment(
+        "START_TIME", "Venue time at start, on a virtual clock; set it to make runs repeat each other", "now"
     )
 
     # Market data
@@ -273,7 +108,7 @@ class Settings(CheckedSettings):
     )
     initial_prices: DecimalBySymbol = by_symbol(
         "INITIAL_PRICES",
-        "BTC/USD=60000,ETH/USD=3000,SOL/USD=150,ADA/USD=0.45,DOT/USD=6,default=100",
+        "BTC/USD=60000,ETH/USD=3000,SOL/USD=150,ADA/USD=0.75,DOT/USD=6,default=100",
         "Price of each symbol at the first start",
     )
     tick_sizes: DecimalBySymbol = by_symbol(
@@ -302,15 +137,42 @@ class Settings(CheckedSettings):
         "compiled",
         "python",
     )
+    model: OptionalFile = setting(
+        "MODEL",
+        "",
+        "Model file (`fauxchange calibrate` writes one); what it leaves out is as shipped",
+        expected="a TOML file",
+        unit="file",
+        shown="the shipped parameters",
+    )
     replay: Replays = setting(
         "REPLAY",
         "",
         "Recorded data to replay; without SYMBOL= the file's name says which symbol it is",
-        expected="files such as BTC/USDT=quotes.csv.gz",
-        unit="[SYMBOL=]FILE, comma-separated",
+        expected="files such as BTC/USDT=quotes.csv.gz, or with a span as in bars.csv@2025-05-05..2025-05-06",
+        unit="[SYMBOL=]FILE[@START..END], comma-separated",
         shown="none",
     )
     replay_loop: bool = flag("REPLAY_LOOP", "false", "Whether a replay starts again at its end")
+    replay_start_ns: MomentNs = moment(
+        "REPLAY_START", "Recorded time from which on recordings are replayed", "their first"
+    )
+    replay_end_ns: MomentNs = moment("REPLAY_END", "Recorded time before which a replay ends", "after their last")
+    replay_ticks: ReplayTicks = choice(
+        "REPLAY_TICKS",
+        "bridge",
+        "What a candle is replayed as: a price each PRICE_UPDATE_INTERVAL along a Brownian bridge, or its four corners",
+        "bridge",
+        "corners",
+    )
+    replay_book_levels: int = count(
+        "REPLAY_BOOK_LEVELS",
+        "20",
+        "Levels of a replayed order book that the exchange shows on each side",
+        1,
+        50,
+        "levels",
+    )
     push: Pushes = setting(
         "PUSH",
         "",
@@ -433,6 +295,34 @@ class Settings(CheckedSettings):
         default_factory=lambda values: format_duration(max(5 * NS_PER_S, 3 * int(values["price_update_interval_ns"]))),
         ge=NS_PER_MS,
         le=24 * 3600 * NS_PER_S,
+    )
+    order_flow: IntensityBySymbol = by_symbol(
+        "ORDER_FLOW",
+        "default=off",
+        "How much background traders do in a book: off, calm (a few orders a second) or busy (about 200)",
+        expected="pairs such as BTC/USD=busy,default=off, or one word for all",
+        value="off|calm|busy",
+    )
+    order_flow_day_notional: PositiveBySymbol = by_symbol(
+        "ORDER_FLOW_DAY_NOTIONAL",
+        "default=500000000",
+        "What busy background traders trade in a day, from which the sizes of their orders follow",
+        expected=_NUMBERS,
+        value="amount of the quote asset",
+    )
+    order_flow_house_distance_bps: PositiveBySymbol = by_symbol(
+        "ORDER_FLOW_HOUSE_DISTANCE_BPS",
+        "default=50",
+        "How far the house stands back from the price where there are background traders",
+        expected=_NUMBERS,
+        value="basis points",
+    )
+    order_flow_slice_ns: DurationNs = duration(
+        "ORDER_FLOW_SLICE",
+        "200ms",
+        "Venue time of which the background traders' commands are stored together",
+        "10ms",
+        "1s",
     )
     demo_funds: DecimalByAsset = setting(
         "DEMO_FUNDS",
@@ -587,6 +477,12 @@ class Settings(CheckedSettings):
     def initial_price(self, symbol: str) -> Decimal:
         """Return the price at which a symbol's first model run starts."""
         return for_symbol(self.initial_prices, symbol)
+
+    def stated_price(self, symbol: str) -> Decimal | None:
+        """Return the first price of a symbol if it is another than the setting has by default, else None."""
+        defaults = read_decimals(type(self).model_fields["initial_prices"].default)
+        price = self.initial_price(symbol)
+        return None if price == for_symbol(defaults, symbol) else price
 
     def spread_bps_of(self, symbol: str) -> Decimal:
         """Return the distance of a symbol's bid and ask in basis points."""

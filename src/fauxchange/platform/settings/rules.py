@@ -58,6 +58,14 @@ class CheckedSettings(BaseSettings):
             raise ValueError("longer than PRICE_UPDATE_INTERVAL, or quotes vanish between two prices")
         return stale_after_ns
 
+    @field_validator("replay_end_ns", check_fields=False)
+    @classmethod
+    def _end_after_the_start(cls, end_ns: int | None, info: ValidationInfo) -> int | None:
+        start_ns = info.data.get("replay_start_ns")
+        if end_ns is not None and start_ns is not None and end_ns <= start_ns:
+            raise ValueError("not after REPLAY_START, so that nothing is left to replay")
+        return end_ns
+
     @field_validator("audit_key", "admin_key", "kernel_key", check_fields=False)
     @classmethod
     def _hard_to_guess(cls, key: SecretStr | None) -> SecretStr | None:

@@ -26,6 +26,7 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 HOUSE_STYLES = ("levels", "flat", "off")
+FLOW_INTENSITIES = ("off", "calm", "busy")
 DECIMALS = 8
 """Decimals of an asset that is named without them."""
 MAX_ASSET_DECIMALS = 12
@@ -43,10 +44,20 @@ DEFAULT_KEY = "default"
 
 @dataclass(frozen=True, slots=True)
 class ReplayFile:
-    """A file of recorded data, and the symbol it is replayed as (None: the one its name says)."""
+    """A file of recorded data, the symbol it is replayed as (None: the one its name says), and the span of it.
+
+    Units: recorded times in nanoseconds; None where REPLAY_START and REPLAY_END say
+    """
 
     symbol: str | None
     path: Path
+    start_ns: int | None = None
+    end_ns: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it names no span of its own."""
+        return self.start_ns is None and self.end_ns is None
 
 
 def _duration(value: object) -> int:
@@ -152,9 +163,16 @@ def read_styles(value: object) -> Mapping[str, str]:
     return read_map(value, _symbol_or_default, _style, alone=DEFAULT_KEY)
 
 
+def read_intensities(value: object) -> Mapping[str, str]:
+    """Return a map of symbols (and `default`) to how much background order flow they have."""
+    return read_map(value, _symbol_or_default, _intensity, alone=DEFAULT_KEY)
+
+
 MAP_READERS: Mapping[str, Callable[[object], Mapping[str, Any]]] = {
     **dict.fromkeys(("initial_prices", "tick_sizes", "lot_sizes", "spread_bps"), read_decimals),
     **dict.fromkeys(("house_level_spacing_bps", "house_best_notional", "house_level_growth"), read_positives),
+    **dict.fromkeys(("order_flow_day_notional", "order_flow_house_distance_bps"), read_positives),
+    "order_flow": read_intensities,
     **dict.fromkeys(("min_notional", "max_notional", "max_quantity"), read_amounts),
     **dict.fromkeys(("price_band_bps", "max_open_orders", "house_levels"), read_counts),
     "house_liquidity": read_styles,
@@ -218,6 +236,13 @@ def _style(text: str) -> str:
     return style
 
 
+def _intensity(text: str) -> str:
+    intensity = text.lower()
+    if intensity not in FLOW_INTENSITIES:
+        raise ValueError(f"{text!r} is not one of {', '.join(FLOW_INTENSITIES)}")
+    return intensity
+
+
 def _whole(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_DECIMALS):
         raise ValueError(f"{text!r} is not a whole number")
@@ -261,10 +286,22 @@ def _replay(text: str) -> ReplayFile:
     before, equals, after = text.partition("=")
     if equals and after:
         try:
-            return ReplayFile(parse_symbol(before), Path(after))
+            return _replay_file(parse_symbol(before), after)
         except InvalidRequest:
             pass
-    return ReplayFile(None, Path(text))
+    return _replay_file(None, text)
+
+
+def _replay_file(symbol: str | None, text: str) -> ReplayFile:
+    # As with the equals sign: an @ belongs to the path unless a span stands behind it.
+    path, at, span = text.rpartition("@")
+    start, dots, end = span.partition("..")
+    if not (at and path and dots):
+        return ReplayFile(symbol, Path(text))
+    start_ns, end_ns = (_read(parse_time, time) if time.strip() else None for time in (start, end))
+    if start_ns is not None and end_ns is not None and end_ns <= start_ns:
+        raise ValueError("the span ends before it begins")
+    return ReplayFile(symbol, Path(path), start_ns, end_ns)
 
 
 def _pushes(value: object) -> tuple[str, ...]:
@@ -340,6 +377,7 @@ DecimalBySymbol = Annotated[Mapping[str, Decimal], PlainValidator(read_decimals)
 PositiveBySymbol = Annotated[Mapping[str, Decimal], PlainValidator(read_positives)]
 AmountBySymbol = Annotated[Mapping[str, Decimal], PlainValidator(read_amounts)]
 CountBySymbol = Annotated[Mapping[str, int], PlainValidator(read_counts)]
+IntensityBySymbol = Annotated[Mapping[str, str], PlainValidator(read_intensities)]
 StyleBySymbol = Annotated[Mapping[str, str], PlainValidator(read_styles)]
 DecimalByTier = Annotated[Mapping[int, Decimal], PlainValidator(read_tiers)]
 DecimalsByAsset = Annotated[Mapping[str, int], PlainValidator(_assets)]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fauxchange.contracts.exchange.messages import OrderRequest
+from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.orders import OrderRecord
 
 
@@ -19,6 +20,30 @@ class FeedPrice:
     ts_ns: int
     bid_ticks: int
     ask_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookLevels:
+    """The best levels of a recorded book, the best of each side first.
+
+    Units: price and quantity of each in ticks and lots of `instrument`, which is the feed's
+    """
+
+    instrument: Instrument
+    bids: Sequence[tuple[int, int]]
+    asks: Sequence[tuple[int, int]]
+
+
+class RecordedBooks(Protocol):
+    """Where the house takes whole books from: those of the feeds that replay one."""
+
+    def has(self, symbol: str) -> bool:
+        """Say whether a symbol's feed replays a recorded book."""
+        ...
+
+    def levels(self, symbol: str, ts_ns: int, count: int) -> BookLevels:
+        """Return at most `count` levels of each side as they were recorded for this moment of venue time."""
+        ...
 
 
 class MarketPrices(Protocol):

@@ -15,6 +15,7 @@ from fauxchange.platform.settings.values import DECIMALS, for_symbol
 from fauxchange.platform.streams.endpoint import StreamLimits
 from fauxchange.services.exchange.core.quoting import HousePlan, Pricing, Style
 from fauxchange.services.exchange.core.vocabulary import MAX_TIERS
+from fauxchange.services.exchange.service.flow import FlowPlan
 
 ALWAYS_ASSETS: Final = ("BTC", "ETH", "USD", "USDT")
 USDT_SYMBOLS: Final = ("BTC/USDT", "ETH/USDT")
@@ -25,6 +26,7 @@ HOUSE_FUNDS: Final = 10**18
 
 Units: minor units of the asset
 """
+OFF: Final = "off"
 RATES_PER_BPS: Final = 100
 BPS: Final = 10_000
 
@@ -48,6 +50,11 @@ class ExchangeConfig:
     house: Mapping[str, HousePlan]
     """How the house quotes, by instrument."""
     house_funds: int
+    flow: Mapping[str, FlowPlan]
+    """The instruments that have background traders."""
+    flow_slice_ns: int
+    seed: int
+    recorded_book_levels: int
     house_refresh_interval_ns: int
     house_stale_after_ns: int
     order_rate_limit: int
@@ -88,6 +95,14 @@ def read_config(settings: Settings, feeds: Sequence[Instrument] | None = None) -
         feeds={each.feed: priced[each.feed] for each in pricing.values() if each.feed is not None},
         house={listing.symbol: _plan(settings, listing, pricing, len(listings)) for listing in listings},
         house_funds=HOUSE_FUNDS,
+        flow={
+            listing.symbol: plan
+            for listing in listings
+            if (plan := _flow(settings, listing.symbol, pricing)) is not None
+        },
+        flow_slice_ns=settings.order_flow_slice_ns,
+        seed=settings.seed,
+        recorded_book_levels=settings.replay_book_levels,
         house_refresh_interval_ns=settings.house_refresh_interval_ns,
         house_stale_after_ns=settings.house_stale_after_ns,
         order_rate_limit=settings.order_rate_limit,
@@ -218,10 +233,34 @@ def _plan(settings: Settings, listing: Listing, pricing: Mapping[str, Pricing], 
         best_notional=_amount(settings.house_best_notional, symbol, listing.quote, "HOUSE_BEST_NOTIONAL"),
         most_quote=most,
         most_base=most,
+        distance=_distance(settings, symbol, pricing),
     )
     if style == "levels":
         _check_levels(listing, plan)
     return plan
+
+
+def _flow(settings: Settings, symbol: str, pricing: Mapping[str, Pricing]) -> FlowPlan | None:
+    """Return how background traders trade an instrument, None where there are none or its price never moves."""
+    intensity = for_symbol(settings.order_flow, symbol)
+    if intensity == OFF:
+        return None
+    if symbol not in pricing:
+        if symbol not in settings.order_flow:
+            return None
+        raise ConfigurationError(
+            f"ORDER_FLOW: nothing prices {symbol}; put it into DEFAULT_SYMBOLS, or set ORDER_FLOW to {symbol}=off"
+        )
+    if pricing[symbol].feed is None:
+        return None
+    return FlowPlan(intensity=intensity, day_notional=float(for_symbol(settings.order_flow_day_notional, symbol)))
+
+
+def _distance(settings: Settings, symbol: str, pricing: Mapping[str, Pricing]) -> Fraction:
+    """Return how far the house stands back, as a part of the price."""
+    if _flow(settings, symbol, pricing) is None:
+        return Fraction(0)
+    return Fraction(for_symbol(settings.order_flow_house_distance_bps, symbol)) / BPS
 
 
 def _check_levels(listing: Listing, plan: HousePlan) -> None:
@@ -236,8 +275,10 @@ def _check_levels(listing: Listing, plan: HousePlan) -> None:
     if listing.max_open_orders and 2 * plan.levels > listing.max_open_orders:
         raise ConfigurationError(f"HOUSE_LEVELS of {symbol}: both sides are more orders than its MAX_OPEN_ORDERS")
     # The reference price may lag behind by a twentieth of the band, and the feed has a spread.
-    if listing.price_band and plan.spacing * (plan.levels - 1) * BPS * 10 > listing.price_band * 9:
-        raise ConfigurationError(f"HOUSE_LEVEL_SPACING_BPS of {symbol}: its last level lies outside PRICE_BAND_BPS")
+    farthest = plan.distance + plan.spacing * (plan.levels - 1)
+    if listing.price_band and farthest * BPS * 10 > listing.price_band * 9:
+        variable = "ORDER_FLOW_HOUSE_DISTANCE_BPS" if plan.distance else "HOUSE_LEVEL_SPACING_BPS"
+        raise ConfigurationError(f"{variable} of {symbol}: its last level lies outside PRICE_BAND_BPS")
 
 
 # Fees and funds

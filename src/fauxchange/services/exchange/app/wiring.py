@@ -37,15 +37,17 @@ from fauxchange.services.exchange.core.engine import (
 from fauxchange.services.exchange.core.layout import Rows, words
 from fauxchange.services.exchange.core.memory import Rooms
 from fauxchange.services.exchange.core.vocabulary import HOUSE_ACCOUNT
-from fauxchange.services.exchange.ports import MarketPrices
+from fauxchange.services.exchange.ports import MarketPrices, RecordedBooks
 from fauxchange.services.exchange.rest import exchange_audit_routes, exchange_routes
 from fauxchange.services.exchange.rpc import SERVICE_NAME, ExchangeRpc
 from fauxchange.services.exchange.rpc.kernel_link import KernelLinks
 from fauxchange.services.exchange.service.access import AHEAD_MS, Access
+from fauxchange.services.exchange.service.blocks import packer
 from fauxchange.services.exchange.service.entries import Entry, Note, row_of
 from fauxchange.services.exchange.service.exchange import ExchangeService
 from fauxchange.services.exchange.service.expiry import ExpiryTimer
-from fauxchange.services.exchange.service.genesis import configuration_entries
+from fauxchange.services.exchange.service.flow import BackgroundFlow, warm_up
+from fauxchange.services.exchange.service.genesis import background_entries, configuration_entries
 from fauxchange.services.exchange.service.limits import RateLimits
 from fauxchange.services.exchange.service.liquidity import HouseLiquidity
 from fauxchange.services.exchange.service.metrics import ExchangeMetrics, KernelLinkMetrics
@@ -101,6 +103,7 @@ class Exchange:
         admin_key: str,
         stream_metrics: StreamMetrics,
         progress: Progress | None = None,
+        books: RecordedBooks | None = None,
     ) -> None:
         self._config = config
         self._data = data
@@ -116,7 +119,12 @@ class Exchange:
         self._projector = Projector(data.exchange)
         self._venue = Venue(Engine(), Registry(), self._projector, hub=hub, epoch=epoch, keep=config.kept_messages)
         self._sequencer = Sequencer(
-            data.journal, self._venue, clock=clock, max_queue=config.max_queue, spawn=self._spawn
+            data.journal,
+            self._venue,
+            clock=clock,
+            max_queue=config.max_queue,
+            spawn=self._spawn,
+            pack=packer(self._compiler),
         )
         self.service = ExchangeService(
             self._venue, self._sequencer, self._projector, data.exchange, clock=clock, spawn=self._spawn
@@ -128,8 +136,7 @@ class Exchange:
         self._snapshots = SnapshotKeeper(
             self._venue, self._projector, data.kernel_snapshots, every=config.snapshot_every
         )
-        self.house = HouseLiquidity(self._submit_for_house, prices=prices, clock=clock, config=config, metrics=metrics)
-        self._venue.house_heard = self._house_heard
+        self.house, self.flow = self._traders(prices, metrics, books)
         self.metrics = ExchangeMetrics(metrics)
         self._begun_ns = wall_ns()
         self.access = Access(
@@ -157,6 +164,21 @@ class Exchange:
         )
         self.links: KernelLinks | None = None
         """The way in for gateways, where there is one."""
+
+    def _traders(
+        self, prices: MarketPrices, metrics: MetricsPort, books: RecordedBooks | None
+    ) -> tuple[HouseLiquidity, BackgroundFlow]:
+        """Return who trades for the venue itself, and hears of what comes of it."""
+        config = self._config
+        house = HouseLiquidity(
+            self._submit_for_house, prices=prices, clock=self._clock, config=config, metrics=metrics, books=books
+        )
+        flow = BackgroundFlow(
+            self.service, prices=prices, config=config, metrics=metrics, compiler=self._compiler, books=books
+        )
+        self._venue.house_heard = self._house_heard
+        self._venue.flow_heard = flow.carried_out
+        return house, flow
 
     def let_gateways_in(self, *, key: str, version: str, admin_key: str, metrics: MetricsPort) -> None:
         """Open a way in for gateways that present `key` and have this version; before the start."""
@@ -194,6 +216,7 @@ class Exchange:
                 "sequencer": self._sequencer.health,
                 "read-models": self._projector.health,
                 "house-liquidity": self.house.health,
+                "order-flow": self.flow.health,
             },
         )
         for name in self._data.health():
@@ -237,6 +260,7 @@ class Exchange:
         self.metrics.watch(self.service)
         await self._list()
         await self._open_demo()
+        await self._open_background()
         for account in self._venue.orders.open_of.values():
             for record in account.values():
                 if record.expires_ns:
@@ -250,9 +274,11 @@ class Exchange:
         self._heartbeat.start()
         self.house.adopt(self._venue.orders.open_orders(HOUSE_ACCOUNT))
         await self.house.start(self._supervisor)
+        self.flow.start(self._supervisor)
 
     async def stop(self) -> None:
-        """Pull the house's quotes, finish what was taken in, store everything."""
+        """Pull the house's quotes and the background orders, finish what was taken in, store everything."""
+        await self.flow.stop()
         await self.house.stop()
         self.rpc.end_streams()
         if self.links is not None:
@@ -296,6 +322,8 @@ class Exchange:
         engine = Engine(state=new_state(rooms=Rooms(accounts=4)), compiler=self._compiler)
         engine.run(stamp([create_account() for _ in range(8)], first_sequence=1, ts_ns=0))
         load_state(dump_state(engine.state), compiler=self._compiler)
+        if self._config.flow:
+            warm_up(self._compiler)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         return self._supervisor.supervise(coroutine, name)
@@ -313,6 +341,7 @@ class Exchange:
         if entries:
             await self._carry_out(entries)
         self.house.listed(self._venue.registry.listings)
+        self.flow.listed(self._venue.registry.listings)
 
     async def _open_demo(self) -> None:
         """Open the funded demo account at the first start, and find it again later."""
@@ -340,6 +369,11 @@ class Exchange:
             secret = self._secrets.decrypt(key.encrypted_secret, key.api_key)
         if key is not None:
             self.demo = DemoCredentials(account_id, key.api_key, secret, is_new)
+
+    async def _open_background(self) -> None:
+        """Open the background accounts when the order flow is switched on for the first time."""
+        if self._config.flow and not self._venue.registry.background.numbers:
+            await self._carry_out(background_entries())
 
     def _demo_funds(self) -> list[tuple[str, Decimal]]:
         known = self._venue.registry.has_asset

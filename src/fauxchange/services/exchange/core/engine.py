@@ -64,6 +64,7 @@ class Engine:
 
     def __init__(self, *, state: State | None = None, compiler: Callable[[Any], Any] = interpreted) -> None:
         self.state = new_state() if state is None else state
+        self.compiler = compiler
         self._run = compiler(run_commands)
         self._rebuild_index = compiler(rebuild_index)
 

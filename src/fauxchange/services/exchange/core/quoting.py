@@ -16,6 +16,9 @@ Style = Literal["levels", "flat", "off"]
 BAND_SHARE: Final = 20
 """The reference price follows when the middle has moved by more than this part of the price band."""
 
+STANDING_BACK: Final = 10
+"""Levels that stand back move when the price has moved by more than this part of their distance."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pricing:
@@ -47,7 +50,8 @@ class HousePlan:
     """How the house quotes an instrument.
 
     Units: spacing as a part of the best price, growth in lots of a level for one lot of the level before it,
-           best_notional and most_quote in minor units of the quote asset, most_base in minor units of the base asset
+           best_notional and most_quote in minor units of the quote asset, most_base in minor units of the base asset;
+           distance as a part of the price: how far the best levels stand back from bid and ask
     """
 
     style: Style
@@ -57,6 +61,7 @@ class HousePlan:
     best_notional: int
     most_quote: int
     most_base: int
+    distance: Fraction = Fraction(0)
 
 
 class Level(NamedTuple):
@@ -70,15 +75,70 @@ class Level(NamedTuple):
 def desired_levels(listing: Listing, plan: HousePlan, bid_ticks: int, ask_ticks: int) -> list[Level]:
     """Return the levels around bid and ask, the best of each side first, bids before asks.
 
-    Ensures: the best levels lie at bid and ask and are worth at least `best_notional`, as far as the instrument's
-             limits and the house's funds allow; prices of one side differ; no level is beyond a limit
+    Ensures: the best levels lie at bid and ask, or the plan's distance behind, and are worth at least `best_notional`,
+             as far as the instrument's limits and the house's funds allow; prices of one side differ; no level is
+             beyond a limit
     """
     if plan.style == "off":
         return []
+    distance = plan.distance
     return [
-        *_side(listing, plan, SIDE_BUY, bid_ticks),
-        *_side(listing, plan, SIDE_SELL, ask_ticks),
+        *_side(listing, plan, SIDE_BUY, bid_ticks - _ceiling(bid_ticks * distance.numerator, distance.denominator)),
+        *_side(listing, plan, SIDE_SELL, ask_ticks + _ceiling(ask_ticks * distance.numerator, distance.denominator)),
     ]
+
+
+def still_stands_back(plan: HousePlan, quoted: tuple[int, int], price: tuple[int, int]) -> bool:
+    """Say whether levels around an earlier bid and ask are about as far away from the present ones as is planned."""
+    allowed = plan.distance / STANDING_BACK
+    return all(abs(now - then) <= allowed * then for now, then in zip(price, quoted, strict=True))
+
+
+def recorded_levels(
+    listing: Listing,
+    plan: HousePlan,
+    ratios: tuple[Fraction, Fraction],
+    bids: Sequence[tuple[int, int]],
+    asks: Sequence[tuple[int, int]],
+) -> list[Level]:
+    """Return a recorded book's levels as the instrument can have them, the best of each side first, bids before asks.
+
+    Prices are rounded outwards and quantities to the nearest lot; levels that then share a price are one. A level
+    smaller than the least order is as large as that. What lies too far outside for the price band is left out.
+
+    Units:   bids and asks are price and quantity in ticks and lots of the feed, `ratios` in ticks and lots of the
+             instrument for one of the feed
+    Ensures: best bid < best ask, prices of one side differ, no level is beyond a limit
+    """
+    price_ratio, lot_ratio = ratios
+    joined: tuple[dict[int, Fraction], dict[int, Fraction]] = ({}, {})
+    for price, lots in bids:
+        ticks = max(1, price * price_ratio.numerator // price_ratio.denominator)
+        joined[0][ticks] = joined[0].get(ticks, Fraction(0)) + lots * lot_ratio
+    best_bid = max(joined[0], default=0)
+    for price, lots in asks:
+        ticks = max(best_bid + 1, _ceiling(price * price_ratio.numerator, price_ratio.denominator))
+        joined[1][ticks] = joined[1].get(ticks, Fraction(0)) + lots * lot_ratio
+    mid = (best_bid + min(joined[1], default=best_bid)) // 2
+    levels = []
+    for side, prices in ((SIDE_BUY, sorted(joined[0], reverse=True)), (SIDE_SELL, sorted(joined[1]))):
+        for ticks in prices:
+            if ticks > MAX_PRICE_TICKS or _too_far(listing, ticks, mid):
+                break
+            value = ticks * listing.tick_value
+            least = max(1, listing.min_lots, _ceiling(listing.min_notional, value))
+            lots = min(max(least, round(joined[side == SIDE_SELL][ticks])), _most_lots(listing, plan, ticks))
+            if lots >= least:
+                levels.append(Level(side, ticks, lots))
+    return levels
+
+
+def _too_far(listing: Listing, price_ticks: int, mid_ticks: int) -> bool:
+    """Say whether a price may lie outside the band, whose reference may lag behind by a part of it."""
+    if not listing.price_band:
+        return False
+    allowed = listing.price_band * mid_ticks * (BAND_SHARE - 2)
+    return abs(price_ticks - mid_ticks) * BAND_UNIT * BAND_SHARE > allowed
 
 
 def reference_moved(listing: Listing, reference_ticks: int | None, mid_ticks: int) -> bool:

@@ -21,6 +21,8 @@ from fauxchange.services.exchange.core.book import append, level_for
 from fauxchange.services.exchange.core.layout import (
     A_TIER,
     ACCOUNT_WIDTH,
+    B_FREE,
+    B_HELD,
     BALANCE_WIDTH,
     BOOK_RISING,
     BOOK_WIDTH,
@@ -157,6 +159,13 @@ def balances(state: State) -> Int64Array:
     room, assets = int(memory[H_ACCOUNT_ROOM]), int(memory[H_ASSET_ROOM])
     cells = memory[memory[H_BALANCE_AT] :][: room * assets * BALANCE_WIDTH].reshape(room, assets, BALANCE_WIDTH)
     return cells[: memory[H_ACCOUNTS], : memory[H_ASSETS]].copy()
+
+
+def balance_of(state: State, account: int, asset: int) -> tuple[int, int]:
+    """Return free and held of one account in one asset."""
+    memory = state.memory
+    at = memory[H_BALANCE_AT] + (account * memory[H_ASSET_ROOM] + asset) * BALANCE_WIDTH
+    return int(memory[at + B_FREE]), int(memory[at + B_HELD])
 
 
 def levels(state: State, instrument: int, book: int) -> Rows:

@@ -163,7 +163,10 @@ class Administration(UseCases):
         for number, name in VENUE_ACCOUNTS.items():
             if account_id == str(number):
                 raise Forbidden(f"account {account_id} is the venue's own ({name})", code="venue_account")
-        return self.registry.account(account_id)
+        record = self.registry.account(account_id)
+        if record.account in self.registry.background:
+            raise Forbidden(f"account {account_id} is the venue's own ({record.name})", code="venue_account")
+        return record
 
     def _known(self, key: str | None, asked: str, note: Note) -> dict[str, Any] | None:
         """Return what came of an earlier request with the same key, or note what is asked now.

@@ -18,7 +18,8 @@ class Parent(Protocol):
 class Alarm:
     """Call `ring` once at a moment of venue time, on the event loop; ringing, it may be set again.
 
-    `ring` works as a task that the clock has woken: time stands still until it returns.
+    `ring` works as a task that the clock has woken: time stands still until it returns. It also stands still until an
+    alarm that was set has gone to sleep, or time could move past its moment meanwhile.
     """
 
     def __init__(self, clock: Clock, ring: Callable[[], None], *, name: str, priority: int) -> None:
@@ -29,6 +30,7 @@ class Alarm:
         self._parent: Parent | None = None
         self._task: asyncio.Task[Any] | None = None
         self._due_ns = 0
+        self._is_held = False
 
     def start(self, parent: Parent) -> None:
         """Let alarms be set from now on; before this they are not heard."""
@@ -41,6 +43,7 @@ class Alarm:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+        self._let_go()
 
     def ring_by(self, ts_ns: int) -> None:
         """Ring at `ts_ns`, or earlier if it is set earlier already. Units: nanoseconds of venue time."""
@@ -48,10 +51,26 @@ class Alarm:
             return
         if self._task is not None:
             self._task.cancel()
+        if not self._is_held:
+            self._is_held = True
+            self._clock.hold()
         self._due_ns = ts_ns
         self._task = self._parent.supervise(self._sleep(ts_ns), self._name)
+        self._task.add_done_callback(self._ended)
+
+    def _let_go(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._clock.release()
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        # Who was cancelled before the first turn never came to let time go.
+        if task is self._task:
+            self._let_go()
 
     async def _sleep(self, ts_ns: int) -> None:
+        # Time is looked at a turn of the loop later, when this is asleep.
+        self._let_go()
         await self._clock.sleep_until(ts_ns, priority=self._priority)
         self._task = None
         self._ring()

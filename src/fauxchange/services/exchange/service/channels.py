@@ -6,7 +6,7 @@ Numbers belong to this process: a restart begins a new epoch, and whoever comes 
 import zlib
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -42,6 +42,10 @@ SNAPSHOT_LEVELS = 1_000
 _encoder = msgspec.json.Encoder()
 
 Levels = list[tuple[int, int]]
+Checked = tuple[list[int], list[int]]
+"""Prices and lots of the best bids, then of the best asks."""
+Touched = tuple[dict[int, int], dict[int, int]]
+"""What prices show now, bids and asks: lots by price."""
 
 
 class VisibleBook:
@@ -57,13 +61,18 @@ class VisibleBook:
 
     def put(self, side: int, price_ticks: int, lots: int) -> None:
         """Say what a price shows now; 0 lots take it out."""
+        self.take(side, {price_ticks: lots})
+
+    def take(self, side: int, lots_at: Mapping[int, int]) -> None:
+        """Say what some prices of a side show now; 0 lots take one out."""
         known, prices = self._lots[side], self._prices[side]
-        if lots:
-            if price_ticks not in known:
-                insort(prices, price_ticks)
-            known[price_ticks] = lots
-        elif known.pop(price_ticks, 0):
-            del prices[bisect_left(prices, price_ticks)]
+        for price_ticks, lots in lots_at.items():
+            if lots:
+                if price_ticks not in known:
+                    insort(prices, price_ticks)
+                known[price_ticks] = lots
+            elif known.pop(price_ticks, 0):
+                del prices[bisect_left(prices, price_ticks)]
 
     def best(self, side: int, count: int) -> Levels:
         """Return price and lots of the best levels, the best first."""
@@ -79,21 +88,59 @@ class VisibleBook:
 
     def checksum(self) -> int:
         """Return the CRC-32 over `price:quantity` of the ten best bids and then asks, joined by `|`."""
-        levels = self.texts(self.best(0, CHECKED_LEVELS)) + self.texts(self.best(1, CHECKED_LEVELS))
+        return self.checksum_of(self.checked())
+
+    def checked(self) -> Checked:
+        """Return the levels that the checksum is over."""
+        bids, asks = self._prices[0][: -CHECKED_LEVELS - 1 : -1], self._prices[1][:CHECKED_LEVELS]
+        lots_at_bid, lots_at_ask = self._lots
+        return bids + asks, [lots_at_bid[price] for price in bids] + [lots_at_ask[price] for price in asks]
+
+    def checksum_of(self, checked: Checked) -> int:
+        """Return the checksum of a book whose best levels were these."""
+        levels = self.texts(list(zip(*checked, strict=True)))
         return zlib.crc32("|".join([f"{price}:{lots}" for price, lots in levels]).encode())
 
 
 class BookChange:
-    """What changed in a visible book at once, and its checksum afterwards; rendered when somebody reads it."""
+    """What changed in a visible book at once, and its checksum afterwards; rendered when somebody reads it.
 
-    __slots__ = ("asks", "bids", "book", "checksum", "ts_ns")
+    Thousands of these are kept for those who come back, so each is few objects: lots by price as they come from a
+    batch, and for the checksum, which is computed when somebody asks for it, the levels that it is over.
+    """
 
-    def __init__(self, book: VisibleBook, bids: Levels, asks: Levels, checksum: int, ts_ns: int) -> None:
+    __slots__ = ("_asks", "_bids", "_checked", "book", "ts_ns")
+
+    def __init__(
+        self,
+        book: VisibleBook,
+        bids: Levels | dict[int, int],
+        asks: Levels | dict[int, int],
+        checked: Checked | int,
+        ts_ns: int,
+    ) -> None:
         self.book = book
-        self.bids = bids
-        self.asks = asks
-        self.checksum = checksum
+        self._bids = bids
+        self._asks = asks
+        self._checked = checked
         self.ts_ns = ts_ns
+
+    @property
+    def bids(self) -> Levels:
+        """Bids that changed, as they are now."""
+        return list(self._bids.items()) if isinstance(self._bids, dict) else self._bids
+
+    @property
+    def asks(self) -> Levels:
+        """Asks that changed, as they are now."""
+        return list(self._asks.items()) if isinstance(self._asks, dict) else self._asks
+
+    @property
+    def checksum(self) -> int:
+        """The book's checksum after the change."""
+        if not isinstance(self._checked, int):
+            self._checked = self.book.checksum_of(self._checked)
+        return self._checked
 
     def message(self, sequence: int) -> BookMessage:
         """Return the change as a message."""
@@ -156,15 +203,13 @@ class BookTopic(Topic):
         super().__init__(BOOK, book.listing.symbol, epoch=epoch, codec=BOOK_CODEC, keep=keep)
         self.book = book
 
-    def change(self, touched: Sequence[tuple[int, int, int]], ts_ns: int) -> StreamMessage:
-        """Take in what prices show now (side, price, lots); return the delta, numbered and kept."""
+    def change(self, touched: Touched, ts_ns: int) -> StreamMessage:
+        """Take in what prices show now; return the delta, numbered and kept."""
         book = self.book
-        latest: tuple[dict[int, int], dict[int, int]] = ({}, {})
-        for side, price_ticks, lots in touched:
-            book.put(side, price_ticks, lots)
-            latest[side][price_ticks] = lots
+        book.take(0, touched[0])
+        book.take(1, touched[1])
         book.ts_ns = ts_ns
-        change = BookChange(book, list(latest[0].items()), list(latest[1].items()), book.checksum(), ts_ns)
+        change = BookChange(book, touched[0], touched[1], book.checked(), ts_ns)
         message = self.number("delta", change)
         self.keep(message)
         return message
@@ -173,7 +218,7 @@ class BookTopic(Topic):
         """Return the book as it stands."""
         book = self.book
         whole = BookChange(
-            book, book.best(0, SNAPSHOT_LEVELS), book.best(1, SNAPSHOT_LEVELS), book.checksum(), book.ts_ns
+            book, book.best(0, SNAPSHOT_LEVELS), book.best(1, SNAPSHOT_LEVELS), book.checked(), book.ts_ns
         )
         return StreamMessage(self, self.sequence, self.sequence, "snapshot", whole)
 

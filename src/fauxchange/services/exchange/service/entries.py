@@ -2,11 +2,16 @@
 
 What is journalled of a batch is `pack_batch`: the rows as the kernel takes them, and the notes in MessagePack. A batch
 that is read back gives the same rows and notes, and so the same events.
+
+A *block* is how the background order flow hands over a slice of its commands: they have one note between them, nobody
+waits for any one of them, and each has a time of its own within the slice. A batch with blocks in it has the second
+format, in which their rows are packed by column; one without is written as it always was.
 """
 
 import struct
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, Final, cast
 
 import msgspec
 import numpy as np
@@ -23,9 +28,12 @@ from fauxchange.services.exchange.core.layout import (
     Rows,
     words,
 )
+from fauxchange.services.exchange.service.blocks import Pack, pack_columns, unpack_columns
 from fauxchange.services.exchange.service.requests import Origin
 
 FORMAT: Final = 1
+BLOCK_FORMAT: Final = 2
+"""The format of a batch with blocks in it."""
 _HEAD: Final = struct.Struct("<HHIQ")
 """Format, words in a row, rows, bytes of the notes."""
 
@@ -73,30 +81,113 @@ class Entry(msgspec.Struct, eq=False):
         return self.row[C_ACCOUNT]
 
 
-class Batch:
-    """Commands that are made durable together, in their order."""
+class Block:
+    """Many commands of one origin on their way; `done` is called once, when `events` or `failure` is known.
 
-    __slots__ = ("entries", "first_sequence", "matrix", "ts_ns")
+    Until they are sealed, the rows' times are those that the commands are meant to have. `events` are the kernel's, and
+    valid only while `done` runs.
+    """
 
-    def __init__(self, entries: Sequence[Entry], matrix: Int64Array, first_sequence: int, ts_ns: int) -> None:
-        self.entries = entries
+    __slots__ = ("columns", "done", "events", "failure", "matrix", "note", "packed", "sequence", "ts_ns")
+
+    def __init__(self, matrix: Int64Array, note: Note, done: "Callable[[Block], None] | None" = None) -> None:
         self.matrix = matrix
-        self.first_sequence = first_sequence
-        self.ts_ns = ts_ns
+        self.note = note
+        self.done = done
+        self.packed = b""
+        self.columns = b""
+        self.sequence = 0
+        self.ts_ns = 0
+        self.events: Int64Array | None = None
+        self.failure: FauxchangeError | None = None
 
     @property
     def last_sequence(self) -> int:
         """The sequence of the last command."""
-        return self.first_sequence + len(self.entries) - 1
+        return self.sequence + len(self.matrix) - 1
+
+    def stamp(self, first_sequence: int, after_ns: int, now_ns: int, pack: Pack = pack_columns) -> None:
+        """Give the rows their sequences, and times between what comes before them and now; then pack them."""
+        matrix = self.matrix
+        matrix[:, C_SEQUENCE] = np.arange(first_sequence, first_sequence + len(matrix))
+        times = np.minimum(np.maximum(matrix[:, C_TS_NS], after_ns), now_ns)
+        # No row may be earlier than the one before it.
+        matrix[:, C_TS_NS] = np.maximum.accumulate(times)
+        self.sequence, self.ts_ns = first_sequence, int(matrix[-1, C_TS_NS])
+        self.packed = _encoder.encode(self.note)
+        self.columns = pack(matrix)
+
+
+class Batch:
+    """Commands that are made durable together, in their order."""
+
+    __slots__ = ("blocks", "entries", "first_sequence", "matrix", "ts_ns")
+
+    def __init__(
+        self, entries: "Sequence[Entry | Block]", matrix: Int64Array, first_sequence: int, ts_ns: int, *, blocks: bool
+    ) -> None:
+        self.entries = entries
+        self.matrix = matrix
+        self.first_sequence = first_sequence
+        self.ts_ns = ts_ns
+        self.blocks = blocks
+        """Whether there are blocks among the entries."""
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence of the last command."""
+        return self.first_sequence + len(self.matrix) - 1
 
     @property
     def rows(self) -> Rows:
         """The commands as the kernel takes them."""
         return as_rows(self.matrix)
 
+    def parts(self) -> "Iterator[Block | list[Entry]]":
+        """Yield the blocks, and what stands between them as lists."""
+        if not self.blocks:
+            yield cast("list[Entry]", self.entries)
+            return
+        for is_block, group in groupby(self.entries, key=is_a_block):
+            if is_block:
+                yield from cast("Iterator[Block]", group)
+            else:
+                yield cast("list[Entry]", list(group))
+
+
+def is_a_block(entry: Entry | Block) -> bool:
+    """Say whether an entry is a block."""
+    return type(entry) is Block
+
+
+def size_of(entry: Entry | Block) -> int:
+    """Return how many commands an entry is."""
+    return len(entry.matrix) if isinstance(entry, Block) else 1
+
+
+class _Singles(msgspec.Struct, array_like=True, tag=0):
+    """Commands one by one, as the second format has them."""
+
+    count: int
+    rows: bytes
+    notes: list[msgspec.Raw]
+
+
+class _PackedBlock(msgspec.Struct, array_like=True, tag=1):
+    """A block, as the second format has it."""
+
+    first_sequence: int
+    note: msgspec.Raw
+    columns: bytes
+
 
 _encoder = msgspec.msgpack.Encoder()
+_decode_note = msgspec.msgpack.Decoder(Note).decode
 _decode_notes = msgspec.msgpack.Decoder(list[Note]).decode
+_decode_parts = msgspec.msgpack.Decoder(list[_Singles | _PackedBlock]).decode
+
+
+_NOTHING: Final = np.empty((0, COMMAND_WIDTH), dtype=np.int64)
 
 
 def row_of(command: Rows) -> list[int]:
@@ -110,8 +201,25 @@ def as_rows(matrix: Int64Array) -> Rows:
     return matrix.view(COMMAND).reshape(len(matrix))
 
 
-def seal(entries: Sequence[Entry], first_sequence: int, ts_ns: int) -> Batch:
-    """Give commands their sequences and their time; what comes out is what is journalled and carried out."""
+def seal(
+    entries: Sequence[Entry | Block],
+    first_sequence: int,
+    ts_ns: int,
+    after_ns: int = 0,
+    pack: Pack = pack_columns,
+) -> Batch:
+    """Give commands their sequences and their times; what comes out is what is journalled and carried out.
+
+    Commands of a block keep the times that they are meant to have, as far as these lie between the last command before
+    them, which was at `after_ns`, and `ts_ns`; others get this one.
+    """
+    if any(map(is_a_block, entries)):
+        return _seal_parts(entries, first_sequence, ts_ns, after_ns, pack)
+    singles = cast("Sequence[Entry]", entries)
+    return Batch(singles, _seal_singles(singles, first_sequence, ts_ns), first_sequence, ts_ns, blocks=False)
+
+
+def _seal_singles(entries: Sequence[Entry], first_sequence: int, ts_ns: int) -> Int64Array:
     matrix = np.array([entry.row for entry in entries], dtype=np.int64)
     matrix[:, C_SEQUENCE] = np.arange(first_sequence, first_sequence + len(entries))
     matrix[:, C_TS_NS] = ts_ns
@@ -119,56 +227,137 @@ def seal(entries: Sequence[Entry], first_sequence: int, ts_ns: int) -> Batch:
         entry.sequence = sequence
         entry.ts_ns = ts_ns
         entry.packed = _encoder.encode(entry.note)
-    return Batch(entries, matrix, first_sequence, ts_ns)
+    return matrix
+
+
+def _seal_parts(entries: Sequence[Entry | Block], first_sequence: int, now_ns: int, after_ns: int, pack: Pack) -> Batch:
+    sequence, last_ns = first_sequence, after_ns
+    matrices: list[Int64Array] = []
+    for part in Batch(entries, _NOTHING, first_sequence, now_ns, blocks=True).parts():
+        if isinstance(part, Block):
+            part.stamp(sequence, last_ns, now_ns, pack)
+            matrices.append(part.matrix)
+            last_ns = part.ts_ns
+        else:
+            matrices.append(_seal_singles(part, sequence, now_ns))
+            last_ns = now_ns
+        sequence += len(matrices[-1])
+    matrix = matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
+    return Batch(entries, matrix, first_sequence, last_ns, blocks=True)
 
 
 def pack_batch(batch: Batch) -> bytes:
     """Return what is journalled of a batch."""
+    count = len(batch.matrix)
+    if batch.blocks:
+        body = _encoder.encode([_packed(part, batch) for part in batch.parts()])
+        return _HEAD.pack(BLOCK_FORMAT, COMMAND_WIDTH, count, len(body)) + body
     notes = b"".join([entry.packed for entry in batch.entries])
-    count = len(batch.entries)
     head = _HEAD.pack(FORMAT, COMMAND_WIDTH, count, len(notes) + 5)
     # An array of MessagePack is its length and then its elements, one behind the other.
     return b"".join((head, batch.matrix.tobytes(), b"\xdd", count.to_bytes(4, "big"), notes))
 
 
+def _packed(part: Block | list[Entry], batch: Batch) -> _Singles | _PackedBlock:
+    if isinstance(part, Block):
+        return _PackedBlock(part.sequence, msgspec.Raw(part.packed), part.columns)
+    begun = part[0].sequence - batch.first_sequence
+    rows = batch.matrix[begun : begun + len(part)].tobytes()
+    return _Singles(len(part), rows, [msgspec.Raw(entry.packed) for entry in part])
+
+
 def unpack_rows(payload: bytes) -> Int64Array:
     """Return the rows of a packed batch, without looking at its notes. Raises: DamagedJournal."""
     form, width, count, _ = _head(payload)
-    if form != FORMAT or width > COMMAND_WIDTH:
-        raise DamagedJournal(
-            f"a batch has format {form} with rows of {width} words; this version knows {FORMAT} with {COMMAND_WIDTH}"
-        )
-    stored = np.frombuffer(payload, dtype="<i8", count=count * width, offset=_HEAD.size).reshape(count, width)
-    if width == COMMAND_WIDTH:
-        return stored.astype(np.int64)
-    # Written before the rows had further columns, which are 0 for what there was then.
-    matrix = np.zeros((count, COMMAND_WIDTH), dtype=np.int64)
-    matrix[:, :width] = stored
-    return matrix
+    if form == BLOCK_FORMAT:
+        return _joined([_rows_of(part, width) for part in _parts_of(payload)], count)
+    return _widened(payload, width, count, _HEAD.size)
 
 
 def unpack_batch(payload: bytes) -> Batch:
     """Return a packed batch. Raises: DamagedJournal if it is not one."""
-    matrix = unpack_rows(payload)
-    _, width, count, size = _head(payload)
-    begun = _HEAD.size + count * width * 8
+    form, width, count, size = _head(payload)
+    entries: list[Entry | Block] = []
     try:
+        if form == BLOCK_FORMAT:
+            return _unpack_parts(payload, width, count)
+        matrix = unpack_rows(payload)
+        begun = _HEAD.size + count * width * 8
         notes = _decode_notes(payload[begun : begun + size])
     except msgspec.DecodeError as exc:
         raise DamagedJournal(f"the notes of a batch cannot be read: {exc}") from exc
-    if len(notes) != count or count == 0:
-        raise DamagedJournal(f"a batch has {count} commands and {len(notes)} notes")
+    entries += _unpack_singles(matrix, notes)
+    return Batch(entries, matrix, entries[0].sequence, entries[0].ts_ns, blocks=False)
+
+
+def _unpack_parts(payload: bytes, width: int, count: int) -> Batch:
+    entries: list[Entry | Block] = []
+    matrices: list[Int64Array] = []
+    for part in _parts_of(payload):
+        rows = _rows_of(part, width)
+        matrices.append(rows)
+        if isinstance(part, _Singles):
+            entries += _unpack_singles(rows, [_decode_note(note) for note in part.notes])
+            continue
+        block = Block(rows, _decode_note(part.note))
+        block.sequence, block.ts_ns = part.first_sequence, int(rows[-1, C_TS_NS])
+        block.packed, block.columns = bytes(part.note), part.columns
+        entries.append(block)
+    matrix = _joined(matrices, count)
+    return Batch(entries, matrix, int(matrix[0, C_SEQUENCE]), int(matrix[-1, C_TS_NS]), blocks=True)
+
+
+def _unpack_singles(matrix: Int64Array, notes: Sequence[Note]) -> list[Entry]:
+    if len(notes) != len(matrix) or not notes:
+        raise DamagedJournal(f"a batch has {len(matrix)} commands and {len(notes)} notes")
     entries = [Entry(row, note) for row, note in zip(matrix.tolist(), notes, strict=True)]
     for entry in entries:
         entry.sequence, entry.ts_ns = entry.row[C_SEQUENCE], entry.row[C_TS_NS]
         entry.packed = _encoder.encode(entry.note)
-    return Batch(entries, matrix, entries[0].sequence, entries[0].ts_ns)
+    return entries
+
+
+def _parts_of(payload: bytes) -> list[_Singles | _PackedBlock]:
+    try:
+        return _decode_parts(payload[_HEAD.size :])
+    except msgspec.DecodeError as exc:
+        raise DamagedJournal(f"the parts of a batch cannot be read: {exc}") from exc
+
+
+def _rows_of(part: _Singles | _PackedBlock, width: int) -> Int64Array:
+    if isinstance(part, _PackedBlock):
+        return unpack_columns(part.columns, part.first_sequence)
+    if len(part.rows) != part.count * width * 8:
+        raise DamagedJournal(f"{part.count} commands of a batch have {len(part.rows)} bytes")
+    return _widened(part.rows, width, part.count, 0)
+
+
+def _widened(stored: bytes, width: int, count: int, offset: int) -> Int64Array:
+    rows = np.frombuffer(stored, dtype="<i8", count=count * width, offset=offset).reshape(count, width)
+    if width == COMMAND_WIDTH:
+        return rows.astype(np.int64)
+    # Written before the rows had further columns, which are 0 for what there was then.
+    matrix = np.zeros((count, COMMAND_WIDTH), dtype=np.int64)
+    matrix[:, :width] = rows
+    return matrix
+
+
+def _joined(matrices: Sequence[Int64Array], count: int) -> Int64Array:
+    if sum(map(len, matrices)) != count or not count:
+        raise DamagedJournal(f"a batch of {count} commands has {sum(map(len, matrices))}")
+    return matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
 
 
 def _head(payload: bytes) -> tuple[int, int, int, int]:
     if len(payload) < _HEAD.size:
         raise DamagedJournal("a batch ends within its head")
     form, width, count, size = _HEAD.unpack_from(payload)
-    if len(payload) != _HEAD.size + count * width * 8 + size:
+    if form not in (FORMAT, BLOCK_FORMAT) or width > COMMAND_WIDTH:
+        raise DamagedJournal(
+            f"a batch has format {form} with rows of {width} words; this version knows {FORMAT} and {BLOCK_FORMAT} "
+            f"with {COMMAND_WIDTH}"
+        )
+    rows = count * width * 8 if form == FORMAT else 0
+    if len(payload) != _HEAD.size + rows + size:
         raise DamagedJournal(f"a batch of {count} commands has {len(payload)} bytes")
     return form, width, count, size

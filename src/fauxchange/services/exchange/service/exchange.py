@@ -154,16 +154,17 @@ class ExchangeService(Trading, Administration):
         Raises: DamagedJournal that names the first bad record; Unavailable
         """
         await self.projector.flush()
-        last, sequence = self.projector.position, max(1, query.from_sequence)
+        last, sequence, read = self.projector.position, max(1, query.from_sequence), 0
         while sequence <= last:
             blocks = await self.read_models.trail(sequence, TRAIL_BLOCKS)
             if not blocks:
                 return
             for block in blocks:
                 for record in read_block(block):
-                    if record.sequence >= sequence and _is_wanted(record, query):
+                    if record.last_sequence >= sequence and _is_wanted(record, query):
                         yield record
-                    if record.sequence % TRAIL_TURN == 0:
+                    read += 1
+                    if read % TRAIL_TURN == 0:
                         # Who reads the whole trail must not keep orders waiting.
                         await asyncio.sleep(0)
             sequence = blocks[-1].last_sequence + 1

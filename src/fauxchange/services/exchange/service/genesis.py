@@ -7,7 +7,9 @@ from fauxchange.domain.listings import Asset, Listing
 from fauxchange.services.exchange.core import commands
 from fauxchange.services.exchange.core.layout import Rows
 from fauxchange.services.exchange.core.vocabulary import HOUSE_ACCOUNT
+from fauxchange.services.exchange.service.background import BACKGROUND
 from fauxchange.services.exchange.service.entries import Entry, Note, row_of
+from fauxchange.services.exchange.service.flow import ACCOUNT_NAMES
 from fauxchange.services.exchange.service.registry import LISTING_LIMITS, Registry, listing_document
 from fauxchange.services.exchange.service.requests import Origin
 
@@ -58,6 +60,11 @@ def configuration_entries(
         if any(getattr(known, name) != limit for name, limit in limits.items()):
             entries.append(_entry(commands.set_limits(known.number, **limits)))
     return entries
+
+
+def background_entries() -> list[Entry]:
+    """Return the commands that create the accounts of the background order flow."""
+    return [_entry(commands.create_account(), {"name": name, BACKGROUND: True}) for name in ACCOUNT_NAMES]
 
 
 def _entry(command: Rows, content: dict[str, object] | None = None) -> Entry:

@@ -8,10 +8,13 @@ The rules of this module:
   unless somebody traded with a quote: then at once.
 * Within a group the side that makes room moves first, so the house never meets itself.
 * Without a fresh price there is no quote. Age is told by the venue's clock, not by the next price.
+* Where the feed replays a recorded book, what is wanted is that book, as it was at the newest price. What was taken of
+  it stays taken until the next price.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Final, Protocol
 
 import numpy as np
@@ -20,6 +23,7 @@ import structlog
 from fauxchange.domain.errors import Unavailable
 from fauxchange.domain.listings import Listing
 from fauxchange.domain.orders import OPEN_STATUSES, OrderRecord
+from fauxchange.domain.times import NS_PER_MS
 from fauxchange.platform.ports import Clock, DependencyHealth, DependencyStatus, MetricsPort
 from fauxchange.services.exchange.core.commands import cancel_all, set_reference_price
 from fauxchange.services.exchange.core.layout import (
@@ -43,7 +47,9 @@ from fauxchange.services.exchange.core.quoting import (
     Pricing,
     asks_move_first,
     desired_levels,
+    recorded_levels,
     reference_moved,
+    still_stands_back,
 )
 from fauxchange.services.exchange.core.vocabulary import (
     COMMAND_CANCEL_REPLACE,
@@ -62,13 +68,15 @@ from fauxchange.services.exchange.core.vocabulary import (
     TYPE_LIMIT,
     RejectReason,
 )
-from fauxchange.services.exchange.ports import FeedPrice, MarketPrices
+from fauxchange.services.exchange.ports import FeedPrice, MarketPrices, RecordedBooks
 from fauxchange.services.exchange.service.alarm import Alarm, Parent
 from fauxchange.services.exchange.service.entries import as_rows, row_of
 from fauxchange.services.exchange.service.placing import cancel_row
 
 HOUSE_PRIORITY: Final = 100
 """The house looks at the clock after all prices of the same moment have been published."""
+BOOK_INTERVAL_NS: Final = 100 * NS_PER_MS
+"""A recorded book is followed at least so often: its depth was told in such steps."""
 RENEW_AT_QUOTE: Final = 2**61
 """An order that has traded so much is replaced by a new one, or its sums would leave 64 bits.
 
@@ -103,6 +111,11 @@ class HouseSettings(Protocol):
     @property
     def house(self) -> Mapping[str, HousePlan]:
         """How each instrument is quoted."""
+        ...
+
+    @property
+    def recorded_book_levels(self) -> int:
+        """How many levels of a recorded book are shown on each side."""
         ...
 
     @property
@@ -141,9 +154,13 @@ class _Desk:
     listing: Listing
     plan: HousePlan
     pricing: Pricing
+    shows_recorded: bool = False
+    """Whether its levels are those of a recorded book."""
     orders: dict[int, OrderRecord] = field(default_factory=dict)
     price: tuple[int, int] | None = None
     priced_ns: int = 0
+    quoted: tuple[int, int] | None = None
+    """The price that its levels stand back from, where they do."""
     is_stale: bool = True
     was_pulled: bool = False
     reference_ticks: int | None = None
@@ -170,10 +187,18 @@ class HouseLiquidity:
     """Keep the house's quotes where they should be; `adopt` and `listed` come before `start`."""
 
     def __init__(
-        self, submit: SubmitCommands, *, prices: MarketPrices, clock: Clock, config: HouseSettings, metrics: MetricsPort
+        self,
+        submit: SubmitCommands,
+        *,
+        prices: MarketPrices,
+        clock: Clock,
+        config: HouseSettings,
+        metrics: MetricsPort,
+        books: RecordedBooks | None = None,
     ) -> None:
         self._submit = submit
         self._prices = prices
+        self._books = books
         self._clock = clock
         self._config = config
         self._metrics = HouseMetrics(metrics)
@@ -191,7 +216,8 @@ class HouseLiquidity:
             plan, pricing = self._config.house.get(listing.symbol), self._config.pricing.get(listing.symbol)
             if plan is None or pricing is None or listing.symbol in self._desks:
                 continue
-            desk = _Desk(listing=listing, plan=plan, pricing=pricing)
+            shown = plan.style == "levels" and self._books is not None and self._books.has(listing.symbol)
+            desk = _Desk(listing=listing, plan=plan, pricing=pricing, shows_recorded=shown)
             self._desks[listing.symbol] = desk
             if pricing.feed is not None:
                 self._desks_of.setdefault(pricing.feed, []).append(desk)
@@ -285,9 +311,12 @@ class HouseLiquidity:
                 self._attend(desk)
 
     def hit(self, symbol: str) -> None:
-        """Take note that somebody traded with a quote: show again what was taken, at once."""
+        """Take note that somebody traded with a quote: show again what was taken, at once.
+
+        What is taken from a recorded book is there again with its next update.
+        """
         desk = self._desks.get(symbol)
-        if desk is not None:
+        if desk is not None and not desk.shows_recorded:
             desk.is_due = desk.is_urgent = True
             self._attend(desk)
 
@@ -337,6 +366,8 @@ class HouseLiquidity:
         if desk.refreshed_ns is not None and not desk.is_urgent:
             # Counted on the clock, not from the last refresh: prices of the same rhythm are then followed at once.
             interval_ns = self._config.house_refresh_interval_ns
+            if desk.shows_recorded:
+                interval_ns = min(interval_ns, BOOK_INTERVAL_NS)
             allowed_ns = (desk.refreshed_ns // interval_ns + 1) * interval_ns
             if now_ns < allowed_ns:
                 self._alarm.ring_by(allowed_ns)
@@ -393,8 +424,23 @@ class HouseLiquidity:
         if reference_moved(desk.listing, desk.reference_ticks, mid_ticks):
             desk.reference_ticks = mid_ticks
             rows.append(row_of(set_reference_price(desk.listing.number, mid_ticks)))
-        desired = desired_levels(desk.listing, desk.plan, bid_ticks, ask_ticks)
-        return rows + self._moves(desk, desired)
+        return rows + self._moves(desk, self._desired(desk, bid_ticks, ask_ticks))
+
+    def _desired(self, desk: _Desk, bid_ticks: int, ask_ticks: int) -> Sequence[Level]:
+        if self._books is None or not desk.shows_recorded:
+            price = bid_ticks, ask_ticks
+            if desk.plan.distance:
+                # What stands back need not follow every move.
+                if desk.quoted is None or not still_stands_back(desk.plan, desk.quoted, price):
+                    desk.quoted = price
+                price = desk.quoted
+            return desired_levels(desk.listing, desk.plan, *price)
+        count = self._config.recorded_book_levels
+        if desk.listing.max_open_orders:
+            count = min(count, desk.listing.max_open_orders // 2)
+        shown = self._books.levels(desk.symbol, desk.priced_ns, count)
+        lot_ratio = Fraction(shown.instrument.lot_size) / Fraction(desk.listing.instrument.lot_size)
+        return recorded_levels(desk.listing, desk.plan, (desk.pricing.ratio, lot_ratio), shown.bids, shown.asks)
 
     def _moves(self, desk: _Desk, desired: Sequence[Level]) -> list[Row]:
         cancels: list[Row] = []

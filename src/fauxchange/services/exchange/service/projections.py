@@ -17,7 +17,7 @@ from fauxchange.domain.errors import FauxchangeError
 from fauxchange.domain.orders import AccountRecord, FillRecord, KeyRecord, LedgerEntry, OrderRecord, copied
 from fauxchange.platform.ports import DependencyHealth, DependencyStatus
 from fauxchange.services.exchange.core.layout import Int64Array
-from fauxchange.services.exchange.service.entries import Batch
+from fauxchange.services.exchange.service.entries import Batch, Block, Entry
 from fauxchange.services.exchange.service.trail import OpenBlock, TrailWriter
 
 FLUSH_INTERVAL_S = 0.1
@@ -59,11 +59,21 @@ class Projector:
         """How many commands the store lacks."""
         return self.sequence - self.position
 
-    def record(self, batch: Batch, events: Int64Array, bounds: Sequence[int]) -> None:
-        """Take note of a batch that was carried out; the events of entry `i` are rows `bounds[i]:bounds[i + 1]`."""
-        notes = [entry.packed for entry in batch.entries]
-        self.trail.add_batch(batch.matrix.tobytes(), notes, events.tobytes(), bounds, batch.ts_ns)
-        self.sequence = batch.last_sequence
+    def record(self, entries: Sequence[Entry], batch: Batch, events: Int64Array, bounds: Sequence[int]) -> None:
+        """Take note of commands of a batch that were carried out.
+
+        The events of entry `i` are rows `bounds[i]:bounds[i + 1]`.
+        """
+        notes = [entry.packed for entry in entries]
+        begun = entries[0].sequence - batch.first_sequence
+        rows = batch.matrix[begun : begun + len(entries)]
+        self.trail.add_batch(rows.tobytes(), notes, events.tobytes(), bounds, entries[0].ts_ns)
+        self.sequence = self.trail.sequence
+
+    def record_block(self, block: Block, events: Int64Array, told: Int64Array) -> None:
+        """Take note of a block that was carried out; of its events, `told` are those that concern others."""
+        self.trail.add_slice(block, events, told)
+        self.sequence = block.last_sequence
 
     def health(self) -> DependencyHealth:
         """Say whether the read models are being stored."""

@@ -10,6 +10,7 @@ from fauxchange.domain.instruments import Instrument, parse_symbol
 from fauxchange.domain.listings import Asset, Listing
 from fauxchange.domain.orders import AccountRecord, KeyRecord
 from fauxchange.services.exchange.core.vocabulary import FEE_ACCOUNT, HOUSE_ACCOUNT, TRANSIT_ACCOUNT
+from fauxchange.services.exchange.service.background import BACKGROUND, BackgroundAccounts
 
 VENUE_ACCOUNTS = {FEE_ACCOUNT: "fees", HOUSE_ACCOUNT: "house", TRANSIT_ACCOUNT: "transit"}
 MAX_ACCOUNT_DIGITS = 18
@@ -38,6 +39,7 @@ class Registry:
         self.assets: list[Asset] = []
         self.listings: list[Listing] = []
         self.accounts: dict[int, AccountRecord] = {}
+        self.background = BackgroundAccounts()
         self._assets_by_name: dict[str, Asset] = {}
         self._listings_by_symbol: dict[str, Listing] = {}
         self._keys: dict[str, KeyRecord] = {}
@@ -165,6 +167,7 @@ class Registry:
             "assets": [[asset.name, asset.decimals] for asset in self.assets],
             "listings": [{**listing_document(listing), "status": listing.status} for listing in self.listings],
             "fees": [[*key, *rates] for key, rates in sorted(self.fees.items())],
+            BACKGROUND: list(self.background.numbers),
         }
 
     def restore(
@@ -176,6 +179,7 @@ class Registry:
         for listing in document.get("listings", ()):
             self.add_listing(listing)
         self.fees = {(row[0], row[1]): (row[2], row[3]) for row in document.get("fees", ())}
+        self.background.restore(document.get(BACKGROUND, ()))
         for account in accounts:
             self.put_account(account)
         for key in keys:

@@ -12,16 +12,18 @@ batch was stored all the same is found out before the next one. If it was, it is
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from fauxchange.data.ports import JournalRepository
 from fauxchange.domain.errors import FauxchangeError, Unavailable, check
 from fauxchange.platform.ports import Clock, DependencyHealth, DependencyStatus
-from fauxchange.services.exchange.service.entries import Batch, Entry, pack_batch, seal
+from fauxchange.services.exchange.service.blocks import Pack, pack_columns
+from fauxchange.services.exchange.service.entries import Batch, Block, Entry, pack_batch, seal, size_of
 
 MAX_BATCH = 1_000
+"""So many entries are stored together at most; a block is one of them."""
 ENOUGH = 64
 """So many commands are stored without waiting for more."""
 TURNS = 8
@@ -39,7 +41,7 @@ class Processor(Protocol):
         """Carry out a batch and give each entry its events."""
         ...
 
-    def drop(self, entries: Sequence[Entry]) -> None:
+    def drop(self, entries: Sequence[Entry | Block]) -> None:
         """Take note that these commands were not stored and never will be."""
         ...
 
@@ -55,14 +57,17 @@ class Sequencer:
         clock: Clock,
         max_queue: int,
         spawn: Callable[..., object],
+        pack: Pack = pack_columns,
     ) -> None:
+        self._pack = pack
         self._journal = journal
         self._processor = processor
         self._clock = clock
         self._max_queue = max_queue
         self._spawn = spawn
         self._loop = asyncio.get_running_loop()
-        self._queue: list[Entry] = []
+        self._queue: list[Entry | Block] = []
+        self._queued = 0
         self._storing: Batch | None = None
         self._scheduled = False
         self._turns = 0
@@ -79,7 +84,7 @@ class Sequencer:
     @property
     def waiting(self) -> int:
         """How many commands wait to be stored or are being stored."""
-        return len(self._queue) + (0 if self._storing is None else len(self._storing.entries))
+        return self._queued + (0 if self._storing is None else len(self._storing.matrix))
 
     @property
     def _busy(self) -> bool:
@@ -91,7 +96,7 @@ class Sequencer:
         self._next_sequence = sequence + 1
         self._last_ns = ts_ns
 
-    def submit(self, *entries: Entry) -> None:
+    def submit(self, *entries: Entry | Block) -> None:
         """Take commands in, to be stored together where they fit; each entry's `done` tells when it is over.
 
         Raises: Unavailable if nothing can be stored now or too much waits; then none of them was taken
@@ -101,9 +106,10 @@ class Sequencer:
             raise Unavailable(
                 f"orders cannot be stored: {reason}", code="journal_unavailable", retry_after_s=RETRY_AFTER_S
             )
-        if len(self._queue) + len(entries) > self._max_queue:
+        commands = sum(map(size_of, entries))
+        if self._queued + commands > self._max_queue:
             raise Unavailable(
-                f"{len(self._queue)} commands wait already, which is the limit",
+                f"{self._queued} commands wait already, which is the limit",
                 code="queue_full",
                 retry_after_s=RETRY_AFTER_S,
             )
@@ -112,6 +118,7 @@ class Sequencer:
             # From the first command that waits to the last that is answered, venue time stands still.
             self._clock.hold()
         self._queue.extend(entries)
+        self._queued += commands
         if not self._busy:
             self._scheduled = True
             self._loop.call_soon(self._store_next)
@@ -140,16 +147,18 @@ class Sequencer:
         if not self._queue:
             self._rest()
             return
-        if self._gathered < len(self._queue) < ENOUGH and self._turns < TURNS:
-            self._gathered = len(self._queue)
+        if self._gathered < self._queued < ENOUGH and self._turns < TURNS:
+            self._gathered = self._queued
             self._turns += 1
             self._scheduled = True
             self._loop.call_soon(self._store_next)
             return
         self._turns = self._gathered = 0
         entries, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
-        self._last_ns = max(self._last_ns, self._clock.now_ns())
-        batch = seal(entries, self._next_sequence, self._last_ns)
+        now_ns = max(self._last_ns, self._clock.now_ns())
+        batch = seal(entries, self._next_sequence, now_ns, self._last_ns, self._pack)
+        self._last_ns = batch.ts_ns
+        self._queued -= len(batch.matrix)
         self._storing = batch
         stored = partial(self._stored, batch)
         self._journal.append_soon(batch.first_sequence, batch.last_sequence, pack_batch(batch), stored)
@@ -162,7 +171,7 @@ class Sequencer:
             return
         self._next_sequence = batch.last_sequence + 1
         self.batches += 1
-        self.commands += len(batch.entries)
+        self.commands += len(batch.matrix)
         if self._queue:
             # The journal stores the next batch while this one is carried out.
             self._store_next()
@@ -183,7 +192,7 @@ class Sequencer:
     def _fail(self, batch: Batch, failure: Exception) -> None:
         self._problem = failure.message if isinstance(failure, FauxchangeError) else str(failure)
         log.error("journal_failed", error=self._problem, first_sequence=batch.first_sequence)
-        waiting, self._queue = self._queue, []
+        waiting, self._queue, self._queued = self._queue, [], 0
         self._drop(waiting)
         self._spawn(self._reconcile(batch), "journal reconciliation")
 
@@ -239,17 +248,19 @@ class Sequencer:
             code="outcome_unknown",
         )
 
-    def _drop(self, entries: Sequence[Entry]) -> None:
+    def _drop(self, entries: Sequence[Entry | Block]) -> None:
         self._processor.drop(entries)
         self._fail_all(entries, "nothing was done: the journal cannot be written", code="journal_unavailable")
 
-    def _fail_all(self, entries: Sequence[Entry], message: str, *, code: str) -> None:
+    def _fail_all(self, entries: Sequence[Entry | Block], message: str, *, code: str) -> None:
         for entry in entries:
             entry.failure = Unavailable(message, code=code, retry_after_s=RETRY_AFTER_S)
             self._answer(entry)
 
-    def _answer(self, entry: Entry) -> None:
-        done, entry.done = entry.done, None
+    def _answer(self, entry: Entry | Block) -> None:
+        # An entry and whoever waits for it are of one kind.
+        done: Callable[[Any], None] | None = entry.done
+        entry.done = None
         if done is None:
             return
         try:

@@ -4,13 +4,19 @@ A record is the command's row, its note and its events, as bytes; its hash is th
 these bytes, so that nothing can be changed, left out or swapped unnoticed. Records are kept in blocks, which carry the
 hash before their first record and that of their last. All of it follows from the journal: a rebuilt trail has the same
 hashes.
+
+A slice of the background order flow is one record, with digests of its rows and of all its events in their place, and
+with those events at length that concern anybody else: what the others were is in the journal, and carrying it out anew
+proves it.
 """
 
 import hashlib
+import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -32,12 +38,38 @@ from fauxchange.services.exchange.core.layout import (
     E_REASON,
     EVENT_COLUMNS,
     EVENT_WIDTH,
+    Int64Array,
 )
 from fauxchange.services.exchange.core.vocabulary import CommandKind, EventKind, RejectReason
-from fauxchange.services.exchange.service.entries import Note
+from fauxchange.services.exchange.service.entries import Block, Note
 
 GENESIS = bytes(32)
 SOURCE = "exchange"
+
+
+_SLICE: Final = struct.Struct("<qqqqqq")
+
+
+class Slice(msgspec.Struct, array_like=True, frozen=True):
+    """The record of a block of commands; `told` are the events that concern others, as bytes."""
+
+    first_sequence: int
+    last_sequence: int
+    first_ns: int
+    last_ns: int
+    note: msgspec.Raw
+    rows_digest: bytes
+    event_count: int
+    events_digest: bytes
+    told: bytes
+
+    def hash(self, last_hash: bytes) -> bytes:
+        """Return the record's hash."""
+        head = _SLICE.pack(
+            self.first_sequence, self.last_sequence, self.first_ns, self.last_ns, self.event_count, len(self.told)
+        )
+        digests = (self.rows_digest, self.events_digest)
+        return hashlib.sha256(b"".join((last_hash, head, bytes(self.note), *digests, self.told))).digest()
 
 
 class _Packed(msgspec.Struct, array_like=True):
@@ -47,6 +79,8 @@ class _Packed(msgspec.Struct, array_like=True):
     notes: list[msgspec.Raw]
     counts: list[int]
     events: bytes
+    slices: list[tuple[int, Slice]] = []
+    """Each with how many of the others come before it."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -68,6 +102,7 @@ class TrailWriter:
         self._notes: list[bytes] = []
         self._counts: list[int] = []
         self._events: list[bytes] = []
+        self._slices: list[tuple[int, Slice]] = []
         self._first = self.sequence + 1
         self._first_ns = 0
         self._last_ns = 0
@@ -89,7 +124,7 @@ class TrailWriter:
             last_hash = sha256(b"".join((last_hash, rows[row_at:row_end], note, events[begun:end]))).digest()
             counts.append((end - begun) // event_width)
             row_at, begun = row_end, end
-        if not self._rows:
+        if self.sequence < self._first:
             self._first_ns = ts_ns
         self._last_ns, self.last_hash = ts_ns, last_hash
         self.sequence += len(notes)
@@ -97,16 +132,37 @@ class TrailWriter:
         self._notes.extend(notes)
         self._events.append(events)
 
+    def add_slice(self, block: Block, events: Int64Array, told: Int64Array) -> None:
+        """Add the record of a block of commands, of all of whose events `told` concern others."""
+        record = Slice(
+            first_sequence=self.sequence + 1,
+            last_sequence=self.sequence + len(block.matrix),
+            first_ns=int(block.matrix[0, C_TS_NS]),
+            last_ns=block.ts_ns,
+            note=msgspec.Raw(block.packed),
+            rows_digest=hashlib.sha256(block.columns).digest(),
+            event_count=len(events),
+            events_digest=hashlib.sha256(np.ascontiguousarray(events).data).digest(),
+            told=told.tobytes(),
+        )
+        if self.sequence < self._first:
+            self._first_ns = record.first_ns
+        self._last_ns, self.last_hash = record.last_ns, record.hash(self.last_hash)
+        self.sequence = record.last_sequence
+        self._slices.append((len(self._notes), record))
+
     def take(self) -> "OpenBlock | None":
         """Return what was added since the last call, to be packed anywhere; None if that is nothing."""
-        if not self._rows:
+        if self.sequence < self._first:
             return None
         block = OpenBlock(
             rows=self._rows,
             notes=self._notes,
             counts=self._counts,
             events=self._events,
+            slices=self._slices,
             first_sequence=self._first,
+            last_sequence=self.sequence,
             first_ns=self._first_ns,
             last_ns=self._last_ns,
             prev_hash=self._prev_hash,
@@ -125,7 +181,9 @@ class OpenBlock:
     notes: list[bytes]
     counts: list[int]
     events: list[bytes]
+    slices: list[tuple[int, Slice]]
     first_sequence: int
+    last_sequence: int
     first_ns: int
     last_ns: int
     prev_hash: bytes
@@ -140,10 +198,11 @@ class OpenBlock:
             [msgspec.Raw(note) for note in self.notes],
             self.counts,
             b"".join(self.events),
+            self.slices,
         )
         return TrailBlock(
             first_sequence=self.first_sequence,
-            last_sequence=self.first_sequence + len(self.notes) - 1,
+            last_sequence=self.last_sequence,
             first_ns=self.first_ns,
             last_ns=self.last_ns,
             prev_hash=self.prev_hash.hex(),
@@ -154,7 +213,7 @@ class OpenBlock:
 
 @dataclass(frozen=True, slots=True)
 class TrailRecord:
-    """One record as it is told."""
+    """One record as it is told: of a command, or (then `slice` is not None and there is no row) of a block of them."""
 
     sequence: int
     ts_ns: int
@@ -162,10 +221,16 @@ class TrailRecord:
     row: list[int]
     note: Note
     events: list[list[int]]
+    slice: Slice | None = None
+
+    @property
+    def last_sequence(self) -> int:
+        """The last command that it covers."""
+        return self.sequence if self.slice is None else self.slice.last_sequence
 
     def concerns(self, account: int) -> bool:
         """Say whether an account asked for it or is touched by it."""
-        if self.row[C_ACCOUNT] == account and self.row[C_KIND] not in _WITHOUT_ACCOUNT:
+        if self.row and self.row[C_ACCOUNT] == account and self.row[C_KIND] not in _WITHOUT_ACCOUNT:
             return True
         trade = EventKind.TRADE
         return any(
@@ -176,6 +241,8 @@ class TrailRecord:
     @property
     def type(self) -> str:
         """What kind of thing happened, as a CloudEvents type."""
+        if self.slice is not None:
+            return f"fauxchange.{SOURCE}.order_flow"
         content = self.note.content or {}
         told = content.get("type") if self.row[C_KIND] == CommandKind.NOTE else None
         return f"fauxchange.{SOURCE}.{told or CommandKind(self.row[C_KIND]).name.lower()}"
@@ -183,6 +250,31 @@ class TrailRecord:
     def cloud_event(self) -> dict[str, Any]:
         """Return the record as CloudEvents JSON."""
         origin = self.note.origin
+        kind = None if self.slice is not None else CommandKind(self.row[C_KIND])
+        has_account = kind is not None and kind not in _WITHOUT_ACCOUNT
+        data = {
+            "source_address": origin.source or None,
+            "command": self._command() if self.slice is None else _slice_document(self.slice),
+            "events": [_event_document(event) for event in self.events],
+        }
+        attributes = {
+            "specversion": "1.0",
+            "id": f"{SOURCE}:{self.sequence}",
+            "source": f"/fauxchange/{SOURCE}",
+            "type": self.type,
+            "time": format_time(self.ts_ns),
+            "datacontenttype": "application/json",
+            "subject": f"account/{self.row[C_ACCOUNT]}" if has_account else None,
+            "traceid": origin.trace_id or None,
+            "causationid": origin.request_id or None,
+            "actor": origin.actor,
+            "sequence": self.sequence,
+            "prev_hash": self.prev_hash,
+            "data": data,
+        }
+        return {name: value for name, value in attributes.items() if value is not None}
+
+    def _command(self) -> dict[str, Any]:
         kind = CommandKind(self.row[C_KIND])
         content = {name: value for name, value in (self.note.content or {}).items() if name not in _SECRET}
         command = {
@@ -196,26 +288,7 @@ class TrailRecord:
             "verdict": self.note.verdict,
             "content": content or None,
         }
-        attributes = {
-            "specversion": "1.0",
-            "id": f"{SOURCE}:{self.sequence}",
-            "source": f"/fauxchange/{SOURCE}",
-            "type": self.type,
-            "time": format_time(self.ts_ns),
-            "datacontenttype": "application/json",
-            "subject": None if kind in _WITHOUT_ACCOUNT else f"account/{self.row[C_ACCOUNT]}",
-            "traceid": origin.trace_id or None,
-            "causationid": origin.request_id or None,
-            "actor": origin.actor,
-            "sequence": self.sequence,
-            "prev_hash": self.prev_hash,
-            "data": {
-                "source_address": origin.source or None,
-                "command": {name: value for name, value in command.items() if value is not None},
-                "events": [_event_document(event) for event in self.events],
-            },
-        }
-        return {name: value for name, value in attributes.items() if value is not None}
+        return {name: value for name, value in command.items() if value is not None}
 
 
 def read_block(block: TrailBlock) -> Iterator[TrailRecord]:
@@ -225,23 +298,40 @@ def read_block(block: TrailBlock) -> Iterator[TrailRecord]:
         last_hash = bytes.fromhex(block.prev_hash)
     except (msgspec.DecodeError, zlib.error, ValueError) as exc:
         raise DamagedJournal(f"the audit trail's block of record {block.first_sequence} cannot be read: {exc}") from exc
+    _check_whole(block, packed)
+    last_hash = yield from _read_records(block, packed, last_hash)
+    if last_hash.hex() != block.hash:
+        raise DamagedJournal(
+            f"the audit trail's records {block.first_sequence} to {block.last_sequence} do not have the hash that they "
+            "had when they were written"
+        )
+
+
+def _check_whole(block: TrailBlock, packed: _Packed) -> None:
     row_bytes, event_bytes = packed.width * 8, packed.event_width * 8
-    count = block.last_sequence - block.first_sequence + 1
-    whole = len(packed.notes) == len(packed.counts) == count and len(packed.rows) == count * row_bytes
+    singles = len(packed.notes)
+    covered = singles + sum(each.last_sequence - each.first_sequence + 1 for _, each in packed.slices)
+    whole = len(packed.counts) == singles and len(packed.rows) == singles * row_bytes
+    whole = whole and covered == block.last_sequence - block.first_sequence + 1
+    whole = whole and all(len(each.told) % event_bytes == 0 for _, each in packed.slices)
     if not whole or len(packed.events) != sum(packed.counts) * event_bytes:
         raise DamagedJournal(f"the audit trail's block of record {block.first_sequence} lacks records")
-    rows = np.frombuffer(packed.rows, dtype="<i8").reshape(count, packed.width).tolist()
+
+
+def _read_records(block: TrailBlock, packed: _Packed, last_hash: bytes) -> Generator[TrailRecord, None, bytes]:
+    row_bytes, event_bytes = packed.width * 8, packed.event_width * 8
+    rows = np.frombuffer(packed.rows, dtype="<i8").reshape(-1, packed.width).tolist()
     events = np.frombuffer(packed.events, dtype="<i8").reshape(-1, packed.event_width).tolist()
-    at = 0
+    slices = deque(packed.slices)
+    sequence, at = block.first_sequence, 0
     for index, (row, raw, event_count) in enumerate(zip(rows, packed.notes, packed.counts, strict=True)):
-        sequence = block.first_sequence + index
+        while slices and slices[0][0] <= index:
+            last_hash, sequence = yield from _read_slice(slices.popleft()[1], packed.event_width, last_hash, sequence)
         if row[C_SEQUENCE] != sequence:
-            raise DamagedJournal(f"the audit trail has command {row[C_SEQUENCE]} in the place of record {sequence}")
-        try:
-            note = _decode_note(raw)
-        except (msgspec.DecodeError, ValueError) as exc:
-            raise DamagedJournal(f"the note of record {sequence} of the audit trail cannot be read: {exc}") from exc
-        yield TrailRecord(sequence, row[C_TS_NS], last_hash.hex(), row, note, events[at : at + event_count])
+            raise _misplaced(row[C_SEQUENCE], sequence)
+        yield TrailRecord(
+            sequence, row[C_TS_NS], last_hash.hex(), row, _note_of(raw, sequence), events[at : at + event_count]
+        )
         last_hash = hashlib.sha256(
             b"".join(
                 (
@@ -253,11 +343,31 @@ def read_block(block: TrailBlock) -> Iterator[TrailRecord]:
             )
         ).digest()
         at += event_count
-    if last_hash.hex() != block.hash:
-        raise DamagedJournal(
-            f"the audit trail's records {block.first_sequence} to {block.last_sequence} do not have the hash that they "
-            "had when they were written"
-        )
+        sequence += 1
+    for _, each in slices:
+        last_hash, sequence = yield from _read_slice(each, packed.event_width, last_hash, sequence)
+    return last_hash
+
+
+def _read_slice(
+    each: Slice, event_width: int, last_hash: bytes, sequence: int
+) -> Generator[TrailRecord, None, tuple[bytes, int]]:
+    if each.first_sequence != sequence:
+        raise _misplaced(each.first_sequence, sequence)
+    told = np.frombuffer(each.told, dtype="<i8").reshape(-1, event_width).tolist()
+    yield TrailRecord(sequence, each.last_ns, last_hash.hex(), [], _note_of(each.note, sequence), told, each)
+    return each.hash(last_hash), each.last_sequence + 1
+
+
+def _note_of(raw: msgspec.Raw, sequence: int) -> Note:
+    try:
+        return _decode_note(raw)
+    except (msgspec.DecodeError, ValueError) as exc:
+        raise DamagedJournal(f"the note of record {sequence} of the audit trail cannot be read: {exc}") from exc
+
+
+def _misplaced(found: int, sequence: int) -> DamagedJournal:
+    return DamagedJournal(f"the audit trail has command {found} in the place of record {sequence}")
 
 
 def check_chain(blocks: Sequence[TrailBlock], sequence: int, last_hash: str) -> tuple[int, str]:
@@ -336,6 +446,17 @@ _FIELDS = {
         _OF_ORDERS,
     ),
 }
+
+
+def _slice_document(each: Slice) -> dict[str, Any]:
+    return {
+        "kind": "order_flow",
+        "last_sequence": each.last_sequence,
+        "commands": each.last_sequence - each.first_sequence + 1,
+        "rows_digest": each.rows_digest.hex(),
+        "event_count": each.event_count,
+        "events_digest": each.events_digest.hex(),
+    }
 
 
 def _event_document(event: list[int]) -> dict[str, Any]:

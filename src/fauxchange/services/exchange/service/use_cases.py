@@ -9,7 +9,7 @@ from fauxchange.domain.errors import FauxchangeError, Rejected, Unavailable
 from fauxchange.platform.ports import Clock
 from fauxchange.services.exchange.core.layout import E_KIND, E_REASON
 from fauxchange.services.exchange.core.vocabulary import EVENT_COMMAND_REJECTED
-from fauxchange.services.exchange.service.entries import Entry, Note
+from fauxchange.services.exchange.service.entries import Block, Entry, Note
 from fauxchange.services.exchange.service.projections import MAX_BEHIND, Projector
 from fauxchange.services.exchange.service.registry import Registry
 from fauxchange.services.exchange.service.sequencer import Sequencer
@@ -44,7 +44,7 @@ class UseCases:
         """Who and what there is."""
         return self.venue.registry
 
-    def submit(self, *entries: Entry) -> None:
+    def submit(self, *entries: Entry | Block) -> None:
         """Hand commands to the sequencer. Raises: Unavailable; then none of them was taken."""
         behind = self.projector.behind
         if behind > MAX_BEHIND:

@@ -5,17 +5,17 @@ ids, fills, balances, the visible books, accounts and keys. Live and in recovery
 batches, so that a restarted process knows what the one before it knew.
 """
 
-import copy
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from fauxchange.domain.listings import Listing
 from fauxchange.domain.orders import (
-    OPEN_STATUSES,
     AccountRecord,
     FillRecord,
-    KeyRecord,
     LedgerEntry,
     OrderRecord,
     TradeRecord,
@@ -30,24 +30,8 @@ from fauxchange.services.exchange.core.layout import (
     C_ACCOUNT,
     C_AMOUNT,
     C_ASSET,
-    C_DECIMALS,
-    C_DISPLAY_LOTS,
-    C_EXPIRES_NS,
-    C_INSTRUMENT,
     C_KIND,
-    C_MAKER_FEE_RATE,
-    C_ORDER_LOTS,
-    C_ORDER_TYPE,
-    C_POST_ONLY,
-    C_PRICE_TICKS,
-    C_SELF_TRADE_PREVENTION,
-    C_SIDE,
-    C_STATUS,
-    C_STOP_TICKS,
-    C_TAKER_FEE_RATE,
-    C_TIER,
-    C_TIME_IN_FORCE,
-    COMMAND_COLUMNS,
+    COMMAND_WIDTH,
     E_ACCOUNT,
     E_ASSET,
     E_CAUSE,
@@ -59,6 +43,7 @@ from fauxchange.services.exchange.core.layout import (
     E_KIND,
     E_LEAVES_LOTS,
     E_LOTS,
+    E_MAKER_ACCOUNT,
     E_MAKER_FEE,
     E_MAKER_LEAVES_LOTS,
     E_MAKER_ORDER_ID,
@@ -73,19 +58,16 @@ from fauxchange.services.exchange.core.layout import (
     E_TRADE_ID,
     E_TS_NS,
     H_ACCOUNTS,
+    Int64Array,
     words,
 )
-from fauxchange.services.exchange.core.state import balances, levels
+from fauxchange.services.exchange.core.state import balance_of, balances, levels
 from fauxchange.services.exchange.core.vocabulary import (
     CAUSE_RELEASE,
     CAUSE_RESERVE,
-    COMMAND_CREATE_INSTRUMENT,
     COMMAND_DEPOSIT,
     COMMAND_NOTE,
     COMMAND_PLACE,
-    COMMAND_SET_ACCOUNT_STATUS,
-    COMMAND_SET_INSTRUMENT_STATUS,
-    COMMAND_SET_LIMITS,
     COMMAND_WITHDRAW,
     EVENT_ACCOUNT_CHANGED,
     EVENT_ACCOUNT_CREATED,
@@ -103,23 +85,28 @@ from fauxchange.services.exchange.core.vocabulary import (
     EVENT_ORDER_REPLACED,
     EVENT_ORDER_TRIGGERED,
     EVENT_TRADE,
+    FEE_ACCOUNT,
     HOUSE_ACCOUNT,
     ORDER_FILLED,
     ORDER_PARTIALLY_FILLED,
 )
+from fauxchange.services.exchange.service.background import Survey
+from fauxchange.services.exchange.service.catalogue import Catalogue
 from fauxchange.services.exchange.service.channels import (
     BookTopic,
     PrivateTopics,
     Report,
+    Touched,
     TradeTopic,
     VisibleBook,
 )
-from fauxchange.services.exchange.service.entries import Batch, Entry
+from fauxchange.services.exchange.service.entries import Batch, Block, Entry, Note
 from fauxchange.services.exchange.service.idempotency import IdempotencyIndex
 from fauxchange.services.exchange.service.live_orders import LiveOrders
 from fauxchange.services.exchange.service.projections import Projector
-from fauxchange.services.exchange.service.registry import LISTING_LIMITS, Registry
-from fauxchange.services.exchange.service.requests import Balance, Transfer
+from fauxchange.services.exchange.service.records import background_fill, new_fill, new_order
+from fauxchange.services.exchange.service.registry import Registry
+from fauxchange.services.exchange.service.requests import Balance, Origin, Transfer
 
 HouseHeard = Callable[[Sequence[OrderRecord], set[str]], None]
 """Told of the house's orders that changed in a batch, and of the symbols in which one of them traded."""
@@ -133,14 +120,9 @@ _EXEC_TYPES = {
     EVENT_ORDER_CANCELED: "canceled",
     EVENT_ORDER_EXPIRED: "expired",
 }
+_NO_ENTRY = Entry([0] * COMMAND_WIDTH, Note(Origin("")))
+"""Stands for the entry where a block has none for a command."""
 _TRANSFERS = frozenset({COMMAND_DEPOSIT, COMMAND_WITHDRAW})
-_FRESH = OrderRecord(
-    order_id=0, account=0, symbol="", client_order_id=None, side=0, order_type=0, time_in_force=0, post_only=False,
-    self_trade_prevention=0, price_ticks=0, stop_ticks=0, order_lots=0, display_lots=0, amount=0, expires_ns=0,
-    status=0, reason=0, cum_lots=0, leaves_lots=0, cum_quote=0, fee=0, triggered=False, replaces=0, created_ns=0,
-    updated_ns=0, event_sequence=0, fingerprint=0,
-)  # fmt: skip
-_LIMIT_COLUMNS = {name: COMMAND_COLUMNS[name] for name in LISTING_LIMITS}
 
 
 class Venue:
@@ -151,6 +133,7 @@ class Venue:
     ) -> None:
         self.engine = engine
         self.registry = registry
+        self._background = registry.background.numbers
         self.orders = LiveOrders()
         self.idempotent = IdempotencyIndex()
         self.hub = hub
@@ -161,6 +144,8 @@ class Venue:
         self.books: list[BookTopic] = []
         self.trades: list[TradeTopic] = []
         self.house_heard: HouseHeard | None = None
+        self.flow_heard: Callable[[Int64Array, Int64Array], None] | None = None
+        """Told the commands and events of every batch, which are valid during the call."""
         self.expiring: Callable[[int], None] | None = None
         self.live = False
         """Whether anybody listens: streams are fed and the house is told only then."""
@@ -171,10 +156,22 @@ class Venue:
         self._balances: dict[tuple[int, int], list[int]] = {}
         # What one batch has changed so far.
         self._messages: list[StreamMessage] = []
-        self._touched: dict[int, list[tuple[int, int, int]]] = {}
+        self._touched: defaultdict[int, Touched] = defaultdict(_untouched)
+        self._survey: Survey | None = None
         self._moved: dict[int, set[int]] = {}
         self._house: dict[int, OrderRecord] = {}
         self._hit: set[str] = set()
+        self._block_handlers: dict[int, Callable[[list[int], Entry], None]] = {
+            EVENT_ORDER_TRIGGERED: self._changed,
+            EVENT_ORDER_CANCELED: self._ended,
+            EVENT_ORDER_EXPIRED: self._ended,
+            EVENT_TRADE: self._traded,
+            EVENT_BALANCE: self._posted,
+        }
+        """For what a block does to others' orders; it places none for them."""
+        self._catalogue = Catalogue(
+            registry, projector, opened=self._open_market, reopened=lambda listing: self._hit.add(listing.symbol)
+        )
         self._handlers: dict[int, Callable[[list[int], Entry], None]] = {
             EVENT_ORDER_ACCEPTED: self._accepted,
             EVENT_ORDER_REJECTED: self._rejected,
@@ -186,12 +183,12 @@ class Venue:
             EVENT_TRADE: self._traded,
             EVENT_BALANCE: self._posted,
             EVENT_BOOK: self._showed,
-            EVENT_ACCOUNT_CREATED: self._account_created,
-            EVENT_ACCOUNT_CHANGED: self._account_changed,
-            EVENT_ASSET_CREATED: self._asset_created,
-            EVENT_INSTRUMENT_CREATED: self._instrument_created,
-            EVENT_INSTRUMENT_CHANGED: self._instrument_changed,
-            EVENT_FEES_CHANGED: self._fees_changed,
+            EVENT_ACCOUNT_CREATED: self._catalogue.account_created,
+            EVENT_ACCOUNT_CHANGED: self._catalogue.account_changed,
+            EVENT_ASSET_CREATED: self._catalogue.asset_created,
+            EVENT_INSTRUMENT_CREATED: self._catalogue.instrument_created,
+            EVENT_INSTRUMENT_CHANGED: self._catalogue.instrument_changed,
+            EVENT_FEES_CHANGED: self._catalogue.fees_changed,
         }
 
     # Beginning
@@ -201,6 +198,8 @@ class Venue:
         self.sequence, self.event_sequence, self.ts_ns = sequence, event_sequence, ts_ns
         state = self.engine.state
         for account, cells in enumerate(balances(state).tolist()):
+            if account in self.registry.background:
+                continue
             for asset, cell in enumerate(cells):
                 if cell != [0, 0]:
                     self._balances[account, asset] = cell
@@ -224,11 +223,33 @@ class Venue:
         """Carry out a batch and follow what it changes; each entry gets its events."""
         count = self.engine.run(batch.rows)
         written = words(self.engine.written(count))
+        at = 0
+        for part in batch.parts():
+            if isinstance(part, Block):
+                over = int(np.searchsorted(written[:, E_SEQUENCE], part.last_sequence + 1))
+                self._follow_block(part, written[at:over])
+            else:
+                over = self._follow(part, batch, written[at:] if batch.blocks else written)
+                over += at
+            at = over
+        self.sequence, self.ts_ns = batch.last_sequence, batch.ts_ns
+        if count:
+            self.event_sequence = int(written[-1, E_EVENT_SEQUENCE])
+        if self.flow_heard is not None and self.live:
+            self.flow_heard(batch.matrix, written)
+        self._tell()
+
+    def _follow(self, entries: Sequence[Entry], batch: Batch, written: Int64Array) -> int:
+        """Follow the events of commands that stand side by side; return how many events these are."""
+        first_sequence = entries[0].sequence
+        if batch.blocks:
+            written = written[: np.searchsorted(written[:, E_SEQUENCE], first_sequence + len(entries))]
         events: list[list[int]] = written.tolist()
+        count = len(events)
         handler_of = self._handlers.get
         bounds = [0]
         at = 0
-        for sequence, entry in enumerate(batch.entries, batch.first_sequence):
+        for sequence, entry in enumerate(entries, first_sequence):
             begun = at
             while at < count and (event := events[at])[E_SEQUENCE] == sequence:
                 at += 1
@@ -242,20 +263,39 @@ class Venue:
                 # What most commands are; no more is to be known of them than their events tell.
                 continue
             if kind == COMMAND_NOTE:
-                self._noted(entry)
+                self._catalogue.noted(entry)
             elif kind in _TRANSFERS:
                 self._transferred(entry)
             if entry.note.idempotency_key is not None:
                 self._remember(entry, entry.note.idempotency_key)
-        self.sequence, self.ts_ns = batch.last_sequence, batch.ts_ns
-        if count:
-            self.event_sequence = events[-1][E_EVENT_SEQUENCE]
-        self._projector.record(batch, written, bounds)
-        self._tell()
+        self._projector.record(entries, batch, written, bounds)
+        return count
 
-    def drop(self, entries: Sequence[Entry]) -> None:
+    def _follow_block(self, block: Block, events: Int64Array) -> None:
+        """Follow what a block of the background order flow has changed for everybody and for others."""
+        block.events = events
+        if self._survey is None:
+            self._survey = Survey(self.registry.background, self.engine.compiler)
+        seen = self._survey.of(events)
+        for event in seen.followed:
+            handler = self._block_handlers.get(event[E_KIND])
+            if handler is not None:
+                handler(event, _NO_ENTRY)
+        touched = self._touched
+        for asset, amount in seen.fees:
+            cell = self._balances.get((FEE_ACCOUNT, asset))
+            if cell is None:
+                cell = self._balances[FEE_ACCOUNT, asset] = [0, 0]
+            cell[0] += amount
+        for number, side, price_ticks, lots in seen.shown:
+            touched[number][side][price_ticks] = lots
+        self._projector.record_block(block, events, seen.told)
+
+    def drop(self, entries: Sequence[Entry | Block]) -> None:
         """Give back the client order ids of entries that were not stored and never will be."""
         for entry in entries:
+            if isinstance(entry, Block):
+                continue
             if entry.note.client_order_id is not None:
                 self.orders.release(entry.account, entry.note.client_order_id, entry)
             if entry.note.idempotency_key is not None:
@@ -272,7 +312,8 @@ class Venue:
         for account, assets in self._moved.items():
             changed = [self.balance(account, asset) for asset in sorted(assets)]
             messages.append(self._private[account].changed(changed))
-        self._touched, self._moved = {}, {}
+        self._touched.clear()
+        self._moved = {}
         if not self.live:
             self._messages = []
             self._house, self._hit = {}, set()
@@ -287,36 +328,11 @@ class Venue:
 
     # Orders
 
-    def _record(self, event: list[int], entry: Entry, listing: Listing, status: int) -> OrderRecord:
-        row, note = entry.row, entry.note
-        # Most fields are most often what they are in a new order: a copy costs half of what naming them all does.
-        record = copied(_FRESH)
-        record.order_id = event[E_ORDER_ID]
-        record.account = event[E_ACCOUNT]
-        record.symbol = listing.instrument.symbol
-        record.client_order_id = note.client_order_id
-        record.side = row[C_SIDE]
-        record.order_type = row[C_ORDER_TYPE]
-        record.time_in_force = row[C_TIME_IN_FORCE]
-        record.self_trade_prevention = row[C_SELF_TRADE_PREVENTION]
-        record.price_ticks = row[C_PRICE_TICKS]
-        record.order_lots = lots = row[C_ORDER_LOTS]
-        if status in OPEN_STATUSES:
-            record.leaves_lots = lots
-        record.status = status
-        record.created_ns = record.updated_ns = event[E_TS_NS]
-        record.event_sequence = event[E_EVENT_SEQUENCE]
-        record.fingerprint = note.fingerprint
-        record.reason, record.verdict = event[E_REASON], note.verdict
-        if row[C_POST_ONLY]:
-            record.post_only = True
-        record.stop_ticks, record.display_lots = row[C_STOP_TICKS], row[C_DISPLAY_LOTS]
-        record.amount, record.expires_ns = row[C_AMOUNT], row[C_EXPIRES_NS]
-        return record
-
     def _accepted(self, event: list[int], entry: Entry) -> None:
+        if event[E_ACCOUNT] in self._background:
+            return
         listing = self.registry.listings[event[E_INSTRUMENT]]
-        record = self._record(event, entry, listing, event[E_ORDER_STATUS])
+        record = new_order(event, entry, listing, event[E_ORDER_STATUS])
         record.replaces = event[E_REPLACED_ORDER_ID]
         entry.result = record
         self.orders.add(record)
@@ -328,14 +344,18 @@ class Venue:
         number = event[E_INSTRUMENT]
         if event[E_ORDER_ID] == 0 or not 0 <= number < len(self.registry.listings):
             return
+        if event[E_ACCOUNT] in self._background:
+            return
         listing = self.registry.listings[number]
-        record = self._record(event, entry, listing, event[E_ORDER_STATUS])
+        record = new_order(event, entry, listing, event[E_ORDER_STATUS])
         entry.result = record
         self.orders.add(record)
         self.orders.finish(record)
         self._report(event[E_KIND], record, listing)
 
     def _changed(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
+        if event[E_ACCOUNT] in self._background:
+            return
         record = self.orders.by_id[event[E_ORDER_ID]]
         record.price_ticks = event[E_PRICE_TICKS]
         record.order_lots = event[E_LOTS]
@@ -348,6 +368,8 @@ class Venue:
         self._report(event[E_KIND], record, self.registry.listings[event[E_INSTRUMENT]])
 
     def _ended(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
+        if event[E_ACCOUNT] in self._background:
+            return
         record = self.orders.by_id[event[E_ORDER_ID]]
         record.order_lots = event[E_LOTS]
         record.cum_lots = event[E_CUM_LOTS]
@@ -360,49 +382,51 @@ class Venue:
 
     def _traded(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
         listing = self.registry.listings[event[E_INSTRUMENT]]
-        price, lots, side, trade_id = event[E_PRICE_TICKS], event[E_LOTS], event[E_SIDE], event[E_TRADE_ID]
-        taker, maker = self.orders.by_id[event[E_ORDER_ID]], self.orders.by_id[event[E_MAKER_ORDER_ID]]
-        notional = price * lots * listing.tick_value
-        taker.status = event[E_ORDER_STATUS]
-        taker.leaves_lots = event[E_LEAVES_LOTS]
-        taker.cum_lots = event[E_CUM_LOTS]
-        if taker.amount:
-            taker.order_lots = taker.cum_lots
-        maker.leaves_lots = event[E_MAKER_LEAVES_LOTS]
-        maker.cum_lots = maker.order_lots - maker.leaves_lots
-        maker.status = ORDER_PARTIALLY_FILLED if maker.leaves_lots else ORDER_FILLED
-        sides = ((taker, event[E_TAKER_FEE], False), (maker, event[E_MAKER_FEE], True))
-        for record, fee, is_maker in sides:
-            record.cum_quote += notional
-            record.fee += fee
-            self._stamp(record, event)
-            fill = FillRecord(
-                trade_id=trade_id,
-                order_id=record.order_id,
-                account=record.account,
-                symbol=listing.symbol,
-                client_order_id=record.client_order_id,
-                side=record.side,
-                is_maker=is_maker,
-                last_ticks=price,
-                last_lots=lots,
-                fee=fee,
-                ts_ns=event[E_TS_NS],
-                sequence=event[E_SEQUENCE],
-            )
-            self._projector.fills.append(fill)
-            if record.account != HOUSE_ACCOUNT:
-                self.orders.add_fill(fill)
-            else:
-                self._hit.add(listing.symbol)
-            # One by quote amount counts as filled with each trade; where it is not, it ends by a word of its own.
-            if record.status == ORDER_FILLED:
-                self.orders.finish(record)
-            self._report(EVENT_TRADE, record, listing, fill)
+        price, lots, trade_id = event[E_PRICE_TICKS], event[E_LOTS], event[E_TRADE_ID]
+        of_taker, of_maker = event[E_ACCOUNT] in self._background, event[E_MAKER_ACCOUNT] in self._background
+        if not of_maker:
+            maker = self.orders.by_id[event[E_MAKER_ORDER_ID]]
+        if not of_taker:
+            taker = self.orders.by_id[event[E_ORDER_ID]]
+            taker.status = event[E_ORDER_STATUS]
+            taker.leaves_lots = event[E_LEAVES_LOTS]
+            taker.cum_lots = event[E_CUM_LOTS]
+            if taker.amount:
+                taker.order_lots = taker.cum_lots
+            self._filled(event, taker, listing, event[E_TAKER_FEE], is_maker=False)
+        elif not of_maker:
+            # The history of trades has those of which one side is somebody's, each as its taker's fill.
+            self._projector.fills.append(background_fill(event, listing))
+        if not of_maker:
+            maker.leaves_lots = event[E_MAKER_LEAVES_LOTS]
+            maker.cum_lots = maker.order_lots - maker.leaves_lots
+            maker.status = ORDER_PARTIALLY_FILLED if maker.leaves_lots else ORDER_FILLED
+            self._filled(event, maker, listing, event[E_MAKER_FEE], is_maker=True)
         trade = TradeRecord(
-            trade_id=trade_id, symbol=listing.symbol, side=side, price_ticks=price, lots=lots, ts_ns=event[E_TS_NS]
+            trade_id=trade_id,
+            symbol=listing.symbol,
+            side=event[E_SIDE],
+            price_ticks=price,
+            lots=lots,
+            ts_ns=event[E_TS_NS],
         )
         self._messages.append(self.trades[listing.number].traded(trade))
+
+    def _filled(self, event: list[int], record: OrderRecord, listing: Listing, fee: int, *, is_maker: bool) -> None:
+        price, lots = event[E_PRICE_TICKS], event[E_LOTS]
+        record.cum_quote += price * lots * listing.tick_value
+        record.fee += fee
+        self._stamp(record, event)
+        fill = new_fill(event, record, fee, is_maker=is_maker)
+        self._projector.fills.append(fill)
+        if record.account != HOUSE_ACCOUNT:
+            self.orders.add_fill(fill)
+        else:
+            self._hit.add(listing.symbol)
+        # One by quote amount counts as filled with each trade; where it is not, it ends by a word of its own.
+        if record.status == ORDER_FILLED:
+            self.orders.finish(record)
+        self._report(EVENT_TRADE, record, listing, fill)
 
     def _stamp(self, record: OrderRecord, event: list[int]) -> None:
         record.updated_ns = event[E_TS_NS]
@@ -423,6 +447,9 @@ class Venue:
 
     def _posted(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
         account, asset, cause = event[E_ACCOUNT], event[E_ASSET], event[E_CAUSE]
+        if account in self._background:
+            # What they have is in the kernel's state.
+            return
         whose = (account, asset)
         cell = self._balances.get(whose)
         if cell is None:
@@ -434,6 +461,9 @@ class Venue:
             self._moved.setdefault(account, set()).add(asset)
         if account == HOUSE_ACCOUNT and cause in {CAUSE_RESERVE, CAUSE_RELEASE}:
             # Its quotes move all the time; what they reserve is in the audit trail, and would be most of the ledger.
+            return
+        if account == FEE_ACCOUNT and event[E_ORDER_ID] not in self.orders.by_id:
+            # The fee of a background order.
             return
         self._projector.ledger.append(
             LedgerEntry(
@@ -452,10 +482,7 @@ class Venue:
         )
 
     def _showed(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
-        touched = self._touched.get(event[E_INSTRUMENT])
-        if touched is None:
-            touched = self._touched[event[E_INSTRUMENT]] = []
-        touched.append((event[E_SIDE], event[E_PRICE_TICKS], event[E_LOTS]))
+        self._touched[event[E_INSTRUMENT]][event[E_SIDE]][event[E_PRICE_TICKS]] = event[E_LOTS]
 
     def _transferred(self, entry: Entry) -> None:
         row = entry.row
@@ -486,7 +513,10 @@ class Venue:
 
     def balance(self, account: int, asset: int) -> Balance:
         """Return what an account has of an asset."""
-        free, held = self._balances.get((account, asset), (0, 0))
+        if account in self._background:
+            free, held = balance_of(self.engine.state, account, asset)
+        else:
+            free, held = self._balances.get((account, asset), (0, 0))
         return Balance(self.registry.assets[asset].name, free, held)
 
     def balances_of(self, account: int) -> list[Balance]:
@@ -514,77 +544,9 @@ class Venue:
             )
         return topics
 
-    # Who and what there is
 
-    def _account_created(self, event: list[int], entry: Entry) -> None:
-        content = entry.note.content or {}
-        record = AccountRecord(
-            account=event[E_ACCOUNT],
-            name=str(content.get("name", f"account {event[E_ACCOUNT]}")),
-            tier=entry.row[C_TIER],
-            status=0,
-            created_ns=event[E_TS_NS],
-            updated_ns=event[E_TS_NS],
-        )
-        entry.result = record
-        self._put_account(record)
-
-    def _account_changed(self, event: list[int], entry: Entry) -> None:
-        if entry.row[C_KIND] != COMMAND_SET_ACCOUNT_STATUS:
-            return
-        record = copy.copy(self.registry.accounts[event[E_ACCOUNT]])
-        record.status, record.updated_ns = entry.row[C_STATUS], event[E_TS_NS]
-        entry.result = record
-        self._put_account(record)
-
-    def _put_account(self, record: AccountRecord) -> None:
-        self.registry.put_account(record)
-        self._projector.accounts[record.account] = record
-
-    def _asset_created(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
-        self.registry.add_asset(str((entry.note.content or {})["name"]), entry.row[C_DECIMALS])
-
-    def _instrument_created(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
-        self._open_market(self.registry.add_listing(entry.note.content or {}))
-
-    def _instrument_changed(self, event: list[int], entry: Entry) -> None:
-        listing = self.registry.listings[event[E_INSTRUMENT]]
-        entry.result = listing
-        kind = entry.row[C_KIND]
-        if kind == COMMAND_SET_INSTRUMENT_STATUS:
-            self.registry.set_status(listing, entry.row[C_STATUS])
-            # The house looks again: while trading was halted its changes were refused.
-            self._hit.add(listing.symbol)
-        elif kind in {COMMAND_SET_LIMITS, COMMAND_CREATE_INSTRUMENT}:
-            for name, column in _LIMIT_COLUMNS.items():
-                setattr(listing, name, entry.row[column])
-
-    def _fees_changed(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
-        row = entry.row
-        self.registry.set_fees(row[C_INSTRUMENT], row[C_TIER], row[C_MAKER_FEE_RATE], row[C_TAKER_FEE_RATE])
-
-    def _noted(self, entry: Entry) -> None:
-        content = entry.note.content or {}
-        match content.get("type"):
-            case "key_created":
-                record = KeyRecord(
-                    api_key=content["api_key"],
-                    account=content["account"],
-                    label=content["label"],
-                    encrypted_secret=content["encrypted_secret"],
-                    created_ns=entry.ts_ns,
-                )
-            case "key_revoked":
-                known = self.registry.find(content["api_key"])
-                if known is None or known.revoked_ns:
-                    return
-                record = copy.copy(known)
-                record.revoked_ns = entry.ts_ns
-            case _:
-                return
-        entry.result = record
-        self.registry.put_key(record)
-        self._projector.keys[record.api_key] = record
+def _untouched() -> Touched:
+    return {}, {}
 
 
 def _fill_book(book: VisibleBook, state: State, ts_ns: int) -> None:

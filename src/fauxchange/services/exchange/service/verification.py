@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from fauxchange.domain.errors import DamagedJournal, InvalidRequest
 from fauxchange.domain.orders import TrailBlock
 from fauxchange.services.exchange.core.engine import Engine, load_state, state_hash
 from fauxchange.services.exchange.core.layout import E_SEQUENCE, words
-from fauxchange.services.exchange.service.entries import Batch, unpack_batch
+from fauxchange.services.exchange.service.background import BackgroundAccounts, Survey
+from fauxchange.services.exchange.service.entries import Batch, Block, unpack_batch
 from fauxchange.services.exchange.service.recovery import Progress
 from fauxchange.services.exchange.service.trail import GENESIS, TrailWriter, read_block
 
@@ -45,8 +47,11 @@ class Verifier:
         self._read_models = read_models
         self._engine = Engine(compiler=compiler)
         self._writer = TrailWriter()
+        self._background = BackgroundAccounts()
+        self._survey = Survey(self._background, compiler)
         self._blocks: list[TrailBlock] = []
         self._expected: list[str] = []
+        self._reached = 0
         self._records = 0
         self._events = 0
 
@@ -78,9 +83,9 @@ class Verifier:
                     progress("verifying", batch.last_sequence, end)
         if hashes:
             raise DamagedJournal(f"there is a snapshot after command {min(hashes)}, where no batch of the journal ends")
-        if self._records != position:
+        if self._reached != position:
             raise DamagedJournal(
-                f"the audit trail has {self._records} records, and {position} commands were carried out"
+                f"the audit trail ends with record {self._reached}, and {position} commands were carried out"
             )
         return Verified(
             commands=end,
@@ -105,35 +110,46 @@ class Verifier:
         count = self._engine.run(batch.rows)
         events = words(self._engine.written(count))
         self._events += count
-        bounds = np.searchsorted(
-            events[:, E_SEQUENCE], np.arange(batch.first_sequence, batch.last_sequence + 2)
-        ).tolist()
-        for index, entry in enumerate(batch.entries):
-            begun, over = bounds[index], bounds[index + 1]
-            self._expected.append(self._writer.last_hash.hex())
-            self._writer.add(
-                batch.matrix[index].tobytes(), entry.packed, events[begun:over].tobytes(), over - begun, entry.ts_ns
-            )
-            self._writer.take()
-            await self._compare(entry.sequence)
+        bounds = np.searchsorted(events[:, E_SEQUENCE], np.arange(batch.first_sequence, batch.last_sequence + 2))
+        for part in batch.parts():
+            if isinstance(part, Block):
+                at = part.sequence - batch.first_sequence
+                of_part = events[bounds[at] : bounds[at + len(part.matrix)]]
+                self._expected.append(self._writer.last_hash.hex())
+                told = self._survey.of(of_part).told
+                self._writer.add_slice(part, of_part, told)
+                self._writer.take()
+                await self._compare(part.sequence, part.last_sequence)
+                continue
+            for entry in part:
+                at = entry.sequence - batch.first_sequence
+                of_entry = events[bounds[at] : bounds[at + 1]]
+                self._background.follow(entry, of_entry.tolist())
+                self._expected.append(self._writer.last_hash.hex())
+                row = batch.matrix[at].tobytes()
+                self._writer.add(row, entry.packed, of_entry.tobytes(), len(of_entry), entry.ts_ns)
+                self._writer.take()
+                await self._compare(entry.sequence, entry.sequence)
 
-    async def _compare(self, sequence: int) -> None:
-        """Compare the trail, where a block of it ends with this command."""
+    async def _compare(self, first_sequence: int, last_sequence: int) -> None:
+        """Compare the trail, where a block of it ends with this record."""
         if not self._blocks:
             return
         block = self._blocks[0]
-        if sequence == block.first_sequence and self._records + 1 != sequence:
-            raise DamagedJournal(f"the audit trail goes on with record {sequence} after {self._records}")
-        if sequence != block.last_sequence:
+        if first_sequence == block.first_sequence and self._reached + 1 != first_sequence:
+            raise DamagedJournal(f"the audit trail goes on with record {first_sequence} after {self._reached}")
+        if last_sequence < block.last_sequence:
             return
-        expected = self._expected[-(block.last_sequence - block.first_sequence + 1) :]
-        for record, prev_hash in zip(read_block(block), expected, strict=True):
+        records = list(read_block(block))
+        expected = self._expected[-len(records) :]
+        for record, prev_hash in zip_longest(records, expected):
             # A record whose predecessor's hash differs tells that the one before it was changed.
-            if record.prev_hash != prev_hash:
+            if record is None or record.prev_hash != prev_hash:
                 raise DamagedJournal(
-                    f"record {max(1, record.sequence - 1)} of the audit trail is not what the journal leads to"
+                    f"record {max(1, self._reached)} of the audit trail is not what the journal leads to"
                 )
-            self._records = record.sequence
+            self._reached = record.last_sequence
+            self._records += 1
         self._expected.clear()
         if block.hash != self._writer.last_hash.hex():
             raise DamagedJournal(f"record {block.last_sequence} of the audit trail is not what the journal leads to")
@@ -142,10 +158,10 @@ class Verifier:
             await self._next_blocks()
 
     async def _next_blocks(self) -> None:
-        self._blocks = list(await self._read_models.trail(self._records + 1, BLOCKS_AT_ONCE))
-        if self._blocks and self._blocks[0].first_sequence != self._records + 1:
+        self._blocks = list(await self._read_models.trail(self._reached + 1, BLOCKS_AT_ONCE))
+        if self._blocks and self._blocks[0].first_sequence != self._reached + 1:
             raise DamagedJournal(
-                f"the audit trail goes on with record {self._blocks[0].first_sequence} after {self._records}"
+                f"the audit trail goes on with record {self._blocks[0].first_sequence} after {self._reached}"
             )
-        if self._blocks and self._records == 0 and self._blocks[0].prev_hash != GENESIS.hex():
+        if self._blocks and self._reached == 0 and self._blocks[0].prev_hash != GENESIS.hex():
             raise DamagedJournal("the audit trail does not begin with its first record")

@@ -110,6 +110,12 @@ def test_amounts_of_the_demo_are_written_out() -> None:
         ({"HOUSE_BEST_NOTIONAL": "90000000000"}, "HOUSE_BEST_NOTIONAL of BTC/USD is more than the house"),
         ({"MAX_OPEN_ORDERS": "5"}, "HOUSE_LEVELS of BTC/USD"),
         ({"HOUSE_LEVEL_SPACING_BPS": "3000"}, "HOUSE_LEVEL_SPACING_BPS of BTC/USD"),
+        ({"ORDER_FLOW": "frantic"}, "ORDER_FLOW"),
+        ({"ORDER_FLOW": "busy", "ORDER_FLOW_HOUSE_DISTANCE_BPS": "4990"}, "ORDER_FLOW_HOUSE_DISTANCE_BPS of BTC/USD"),
+        (
+            {"EXCHANGE_SYMBOLS": "DOGE/USD", "HOUSE_LIQUIDITY": "off", "ORDER_FLOW": "DOGE/USD=calm"},
+            "ORDER_FLOW: nothing prices DOGE/USD",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused_by_the_variables_name(environ: dict[str, str], message: str) -> None:
@@ -122,3 +128,28 @@ def test_what_nothing_prices_can_be_traded_without_the_house() -> None:
 
     assert [listing.symbol for listing in config.listings] == ["BTC/USD", "DOGE/USD"]
     assert "DOGE/USD" not in config.pricing
+
+
+def test_there_are_no_background_traders_unless_asked_for_and_the_house_stands_at_the_price() -> None:
+    config = config_of()
+
+    assert not config.flow
+    assert {plan.distance for plan in config.house.values()} == {0}
+
+
+def test_background_traders_are_in_what_a_feed_prices_and_the_house_stands_back_there() -> None:
+    config = config_of(ORDER_FLOW="ETH/USD=busy,BTC/USD=calm", ORDER_FLOW_HOUSE_DISTANCE_BPS="BTC/USD=30")
+
+    assert {symbol: plan.intensity for symbol, plan in config.flow.items()} == {
+        "BTC/USD": "calm",
+        "ETH/USD": "busy",
+        "BTC/USDT": "calm",
+        "ETH/USDT": "busy",
+    }
+    assert config.house["BTC/USD"].distance == Fraction(30, 10_000)
+    assert config.house["ETH/USD"].distance == Fraction(50, 10_000)
+    assert config.house["ADA/USD"].distance == 0
+
+
+def test_a_price_that_never_moves_has_no_background_traders() -> None:
+    assert "USDT/USD" not in config_of(ORDER_FLOW="busy").flow

@@ -16,6 +16,7 @@ from fauxchange.services.exchange.core.quoting import (
     asks_move_first,
     desired_levels,
     reference_moved,
+    still_stands_back,
 )
 from fauxchange.services.exchange.core.vocabulary import MAX_PRICE_TICKS
 
@@ -181,3 +182,19 @@ def test_the_side_that_makes_room_moves_first() -> None:
     assert not asks_move_first(falling, [100, 99])
     assert asks_move_first(falling, [])
     assert asks_move_first([], [100])
+
+
+def test_levels_that_stand_back_begin_behind_bid_and_ask() -> None:
+    found = desired_levels(listing(), plan(distance=Fraction(1, 200), levels=1), 1_000, 1_010)
+
+    assert [(level.side, level.price_ticks) for level in found] == [(BUY, 995), (SELL, 1_016)]
+
+
+@pytest.mark.parametrize(
+    ("price", "stays"),
+    [((10_000, 10_001), True), ((10_005, 10_006), True), ((9_995, 9_996), True), ((10_006, 10_007), False)],
+)
+def test_levels_that_stand_back_follow_when_the_price_has_come_a_tenth_of_the_way(
+    price: tuple[int, int], stays: bool
+) -> None:
+    assert still_stands_back(plan(distance=Fraction(1, 200)), (10_000, 10_001), price) is stays

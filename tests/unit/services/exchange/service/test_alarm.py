@@ -86,3 +86,37 @@ async def test_a_stopped_alarm_is_silent(bell: Bell) -> None:
     await bell.wait_until(100)
 
     assert bell.rang == []
+
+
+async def test_time_does_not_move_past_an_alarm_that_is_set_while_others_wait_for_later(bell: Bell) -> None:
+    async def sets_it() -> None:
+        await bell.clock.sleep_until(10)
+        # As a reader of prices does, who is called back when the step has been published.
+        asyncio.get_running_loop().call_soon(bell.alarm.ring_by, 20)
+        asyncio.get_running_loop().call_soon(bell.alarm.ring_by, 15)
+        await bell.clock.sleep_until(90)
+
+    task = asyncio.get_running_loop().create_task(sets_it())
+    await bell.wait_until(100)
+
+    assert bell.rang == [15]
+    await task
+
+
+async def test_an_alarm_whose_task_is_cancelled_before_it_sleeps_holds_no_time(bell: Bell) -> None:
+    begun = asyncio.all_tasks()
+    bell.alarm.ring_by(10)
+    [task] = asyncio.all_tasks() - begun
+
+    task.cancel()
+    await asyncio.wait([task])
+    await asyncio.sleep(0)
+
+    assert bell.clock.outstanding == 0
+
+
+async def test_an_alarm_that_is_stopped_before_it_sleeps_holds_no_time(bell: Bell) -> None:
+    bell.alarm.ring_by(10)
+    await bell.alarm.stop()
+
+    assert bell.clock.outstanding == 0
