@@ -104,7 +104,7 @@ def pasted(tour: Tour, containing: str) -> str:
 def test_every_block_of_the_tour_is_tested() -> None:
     marks = ("snapshots/BTC-USD", "fauxchange prices", "websockets", "ReflectedService", "scenario start")
     marks += ("scenario watch", "history?order=asc", "--replay", "for seed in", "/metrics")
-    marks += ("order buy", "fauxchange book", "Client.from_ready")
+    marks += ("order buy", "fauxchange book", "Client.from_ready", "fauxchange generate")
 
     tested = [block(mark).start() for mark in marks]
 
@@ -192,6 +192,14 @@ def test_same_seed_gives_the_same_candles_and_another_does_not(tour: Tour) -> No
 
     assert len(hashes) == 3
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_history_is_generated_and_judged(tour: Tour) -> None:
+    printed = pasted(tour, "fauxchange generate")
+
+    assert (tour.folder / ".fauxchange/history/btc_usd_model_1m_seed7_2026-01-01.csv.gz").exists()
+    assert "coarse_fine_asym" in printed
+    assert "of 27" in printed, printed[-2000:]
 
 
 def test_health_and_metrics_answer(tour: Tour) -> None:

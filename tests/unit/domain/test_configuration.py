@@ -245,3 +245,15 @@ def test_an_open_service_takes_keys_that_it_does_not_declare() -> None:
 def test_what_has_no_order_has_no_bounds() -> None:
     with pytest.raises(InvariantViolation):
         Declaration("it", ValueType.STR, "", minimum="1")
+
+
+def test_what_no_bound_can_tell_a_rule_does() -> None:
+    def even(key: str, value: int) -> None:
+        if value % 2:
+            raise InvalidRequest(f"{key} is odd", code="value_not_allowed", field="value")
+
+    declaration = Declaration("count", ValueType.INT, "An even number", rule=even)
+
+    assert declaration.checked("count", "4") == 4
+    with pytest.raises(InvalidRequest, match="count is odd"):
+        declaration.checked("count", 5)
