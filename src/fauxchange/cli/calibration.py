@@ -109,8 +109,7 @@ def _calibration_bar() -> Progress:
 
 def _read(files: list[str], symbol: str | None, *, shown: bool) -> "list[Recorded]":
     from fauxchange.domain.instruments import parse_symbol
-    from fauxchange.realism.calibration.together import Recorded
-    from fauxchange.realism.recorded import bars_of_file
+    from fauxchange.realism.calibration.together import read_recorded
     from fauxchange.services.market_data.clients.layouts import parse_replay_argument, symbol_of
 
     if symbol is not None and len(files) > 1:
@@ -125,10 +124,7 @@ def _read(files: list[str], symbol: str | None, *, shown: bool) -> "list[Recorde
     recorded = []
     with ReadingProgress(shown=shown) as progress:
         for own, path in named:
-            bars = bars_of_file(path, own, progress=_of_file(progress, path))
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            recorded.append(Recorded(bars=bars, file=path.name, sha256=digest))
+            recorded.append(read_recorded(path, own, progress=_of_file(progress, path)))
     return recorded
 
 

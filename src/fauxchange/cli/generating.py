@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ENV_FILE = Path(".env")
 START = "2026-01-01T00:00:00Z"
+INTERVAL = "1m"
 NS_PER_WEEK = 7 * 24 * 3600 * 10**9
 
 EXAMPLES = examples(
@@ -41,8 +42,11 @@ def generate(
         str | None, typer.Option("--symbols", metavar="BTC-USD,...", help="Symbols (default: DEFAULT_SYMBOLS).")
     ] = None,
     interval: Annotated[
-        str, typer.Option("--interval", metavar="DURATION", help="Length of a candle: whole seconds, such as 1m or 1h.")
-    ] = "1m",
+        str | None,
+        typer.Option(
+            "--interval", metavar="DURATION", help="Length of a candle: whole seconds, such as 1h (default: 1m)."
+        ),
+    ] = None,
     ticks: Annotated[
         bool, typer.Option("--ticks", help="Quotes and trades instead of candles, two files per symbol.")
     ] = False,
@@ -81,6 +85,8 @@ def generate(
     from fauxchange.platform.settings import load_settings
     from fauxchange.realism.generating import generate as write
 
+    if ticks and interval is not None:
+        raise InvalidRequest("--interval is about candles, and --ticks writes none: leave one of them out")
     given: dict[str, object] = {"default_symbols": symbols, "seed": seed, "model": model}
     overrides = {name: value for name, value in given.items() if value is not None}
     settings = load_settings(overrides, env_file=ENV_FILE)
@@ -90,7 +96,7 @@ def generate(
         start=start,
         weeks=weeks,
         step=step,
-        interval=None if ticks else interval,
+        interval=None if ticks else interval or INTERVAL,
         scenario=scenario,
     )
     with _ended_like_an_interrupt(), GeneratingProgress(history) as progress:

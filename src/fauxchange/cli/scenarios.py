@@ -211,7 +211,7 @@ def picture(
     from fauxchange.domain.instruments import parse_symbol
     from fauxchange.platform.settings import load_settings
     from fauxchange.realism.report.pictures import need_matplotlib, save
-    from fauxchange.realism.report.scenario_pictures import bending, picture_of, shown_symbols, title_of
+    from fauxchange.realism.report.scenario_pictures import MOST_SYMBOLS, bending, picture_of, shown_symbols, title_of
     from fauxchange.services.market_data.app.scenarios import read_scenario_file
     from fauxchange.services.market_data.core.scenario_files import specs_from_mapping
 
@@ -232,8 +232,12 @@ def picture(
     elif magnitude is not None or duration is not None or options:
         raise InvalidRequest("--magnitude, --duration and --option belong to a KIND; a file says these itself")
     else:
+        if not Path(what).suffix and not Path(what).exists():
+            raise InvalidRequest(f"{what!r} is neither a kind ({joined(get_args(Kind))}) nor a file")
         specs = read_scenario_file(Path(what))
     shown = tuple(dict.fromkeys(named)) or shown_symbols(specs, settings.default_symbols)
+    if len(shown) > MOST_SYMBOLS:
+        raise InvalidRequest(f"a picture shows at most {MOST_SYMBOLS} symbols, not {len(shown)}")
     bent = bending(
         specs,
         [settings.instrument(symbol) for symbol in shown],

@@ -1,5 +1,6 @@
 """`similarity`: how alike a generated market is to a real one, fact by fact, with plots."""
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from fauxchange.cli.book_similarity import show_book_similarity
-from fauxchange.cli.console import facts, joined, messages, number_column, output, print_json, table
+from fauxchange.cli.console import facts, joined, messages, name_column, number_column, output, print_json, table
 from fauxchange.cli.options import Json, examples
 from fauxchange.cli.progress import LateProgress
 from fauxchange.cli.remote import ENV_FILE
@@ -19,6 +20,7 @@ from fauxchange.domain.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Column
 
     from fauxchange.platform.settings import Settings
     from fauxchange.realism.bars import Bars
@@ -31,6 +33,8 @@ ALL = "all"
 MOST_WEEKS = 520.0
 MOST_SEEDS = 100
 DEFAULT_SEEDS = 3
+WIDE = 110
+"""Columns from which what a row says stands in the row, and not below the table."""
 _STYLES = {"inside": "green", "below": "bold red", "above": "bold red"}
 
 EXAMPLES = examples(
@@ -358,7 +362,7 @@ def _tell(compared: "Similarity", html: Path | None, *, as_json: bool) -> None:
         return
     console = output()
     for comparison in compared.comparisons:
-        for part in _sections(comparison):
+        for part in _sections(comparison, is_wide=console.width >= WIDE):
             console.print(part)
     if compared.correlations:
         console.print(_correlations(compared.correlations))
@@ -368,57 +372,78 @@ def _tell(compared: "Similarity", html: Path | None, *, as_json: bool) -> None:
         console.print(f"\nThe report with its plots: {html}", markup=False, soft_wrap=True)
 
 
-def _sections(comparison: "Comparison") -> Iterator["RenderableType"]:
+def _sections(comparison: "Comparison", *, is_wide: bool) -> Iterator["RenderableType"]:
     from fauxchange.realism.report import words
 
     level = words.level_of(comparison.verdict)
     yield Text(f"{comparison.symbol}: {words.HEADLINES[level]}", style="bold")
     yield Padding(Text(words.verdict_text(comparison)), (0, 0, 1, 0))
-    yield _facts(comparison)
+    yield from _facts(comparison, is_wide=is_wide)
     if len(comparison.by_run) > 1:
         told = [f"{name} {each.passed}, {words.percent(each.coverage)}" for name, each in comparison.by_run.items()]
         yield Padding(Text(f"Facts inside and coverage by run: {'; '.join(told)}", style="dim"), (0, 0, 1, 0))
     if comparison.distances:
-        yield _distances(comparison)
+        yield from _distances(comparison, is_wide=is_wide)
 
 
-def _facts(comparison: "Comparison") -> "RenderableType":
+def _facts(comparison: "Comparison", *, is_wide: bool) -> Iterator["RenderableType"]:
     from fauxchange.realism.report import words
 
-    shown = table(
-        "Fact", *map(number_column, ("Value", "Real range")), "Inside?", number_column("Weeks"), "What it says"
-    )
+    heads: list[Column | str] = [name_column("Fact"), number_column("Value"), number_column("Real range")]
+    heads += ["Inside?", number_column("Weeks")]
+    rows = []
     for row in comparison.verdict.rows:
         state = words.state_of(row)
-        shown.add_row(
+        cells = (
             row.fact.name,
             words.number(row.value),
             f"{words.number(row.interval.low)} .. {words.number(row.interval.high)}",
             Text(f"{words.MARKS[state]} {state}", style=_STYLES.get(state, "dim")),
             words.percent(row.coverage),
-            Text(row.fact.meaning, style="dim"),
         )
-    return shown
+        rows.append((cells, row.fact.meaning))
+    return _explained(heads, rows, is_wide=is_wide)
 
 
-def _distances(comparison: "Comparison") -> "RenderableType":
+def _explained(
+    heads: Sequence["Column | str"], rows: Sequence[tuple[Sequence[str | Text], str]], *, is_wide: bool
+) -> Iterator["RenderableType"]:
+    """Yield a table with what each row says as its last column, or below it where a narrow terminal would break it."""
+    meanings = [Text(meaning, style="dim") for _, meaning in rows]
+    shown = table(*heads, *(["What it says"] if is_wide else []))
+    for (cells, _), meaning in zip(rows, meanings, strict=True):
+        shown.add_row(*cells, *([meaning] if is_wide else []))
+    yield shown
+    if not is_wide:
+        yield Padding(
+            facts([(str(cells[0]), text) for (cells, _), text in zip(rows, meanings, strict=True)]), (0, 0, 1, 0)
+        )
+
+
+def _distances(comparison: "Comparison", *, is_wide: bool) -> Iterator["RenderableType"]:
     from fauxchange.realism.distances import DISTANCES
     from fauxchange.realism.report import words
 
-    shown = table("Distance", *map(number_column, ("Generated", "Real months", "90 %")), "Near?", "What it says")
+    heads: list[Column | str] = [
+        name_column("Distance"),
+        *map(number_column, ("Generated", "Real months", "90 %")),
+        "Near?",
+    ]
+    rows = []
     for name, value in comparison.distances.items():
         median, high = comparison.limits(name) or (None, None)
-        near = "" if high is None else f"{words.MARKS['inside']} yes" if value <= high else f"{words.MARKS['above']} no"
-        style = "green" if near.endswith("yes") else "bold red"
-        shown.add_row(
+        is_known = high is not None and not math.isnan(value)
+        near = is_known and high is not None and value <= high
+        told = "" if not is_known else f"{words.MARKS['inside']} yes" if near else f"{words.MARKS['above']} no"
+        cells = (
             name,
             words.number(value),
             words.number(median),
             words.number(high),
-            Text(near, style=style),
-            Text(DISTANCES[name], style="dim"),
+            Text(told, style="green" if near else "bold red"),
         )
-    return shown
+        rows.append((cells, DISTANCES[name]))
+    return _explained(heads, rows, is_wide=is_wide)
 
 
 def _correlations(correlations: Sequence["Correlations"]) -> "RenderableType":

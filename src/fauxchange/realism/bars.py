@@ -8,9 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fauxchange.domain.errors import check
+from fauxchange.domain.instruments import Grid
 
 FloatArray = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
+
+
+def values_of(counts: Int64Array, grid: Grid) -> FloatArray:
+    """Return ticks or lots as numbers, each the nearest one to its decimal, as a file that holds it would be read."""
+    return np.asarray(counts * float(grid.units) / 10.0**grid.decimals, np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

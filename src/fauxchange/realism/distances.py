@@ -8,6 +8,7 @@ large moves decide the latter.)
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def correlations(bars: Mapping[str, Bars], minutes: int) -> FloatArray:
     for each in bars.values():
         require_minutes(each)
     check(minutes >= 1, "a return takes time")
-    common = _common_times(list(bars.values()))
+    common = common_times(bars)
     closes = np.vstack([each.close[np.searchsorted(each.open_ns, common)] for each in bars.values()])
     # Stretches end at whole multiples of their length, whatever the first common time.
     ends = common[(common // NS_PER_MINUTE + 1) % minutes == 0]
@@ -139,6 +140,11 @@ def correlations(bars: Mapping[str, Bars], minutes: int) -> FloatArray:
     return result
 
 
+def common_times(bars: Mapping[str, Bars]) -> Int64Array:
+    """Return when bars of all symbols open. Shapes: (n,). Units: nanoseconds."""
+    return reduce(partial(np.intersect1d, assume_unique=True), [each.open_ns for each in bars.values()])
+
+
 def require_minutes(bars: Bars) -> None:
     """Refuse bars of another length than one minute. Raises: InvalidRequest."""
     if bars.interval_ns != NS_PER_MINUTE:
@@ -147,13 +153,6 @@ def require_minutes(bars: Bars) -> None:
             "take a recording of one-minute bars, of trades or of quotes",
             code="unsuitable_bars",
         )
-
-
-def _common_times(bars: list[Bars]) -> Int64Array:
-    common = bars[0].open_ns
-    for each in bars[1:]:
-        common = np.intersect1d(common, each.open_ns, assume_unique=True)
-    return common
 
 
 def _mean_size(x: FloatArray) -> float:

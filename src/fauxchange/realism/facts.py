@@ -1,8 +1,8 @@
 """The 27 facts of a week of one-minute prices, each with its one definition.
 
-A fact is a number that is computed from the log returns of the closes (and, for two, from the volumes); the mean of it
-over real weeks, and how far real weeks spread around that, are data (`reference`). What "minute" means below is one
-bar: facts are compared between bars of one minute, and of windows of one length.
+A fact is a number that is computed from the log returns of the closes (and, for two, from the volumes); where those of
+real weeks lie is data (`reference`). What "minute" means below is one bar: facts are compared between bars of one
+minute, and of windows of one length.
 
 Source: Cont (2001), Empirical properties of asset returns; Zumbach and Lynch (2001), Heterogeneous volatility cascade,
 for the coarse-to-fine asymmetry; Di Matteo (2007), Multi-scaling in finance, for the Hurst exponents
@@ -16,11 +16,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from fauxchange.domain.times import NS_PER_MINUTE
+from fauxchange.domain.times import NS_PER_HOUR
 from fauxchange.realism import measures
 from fauxchange.realism.bars import Bars, FloatArray
 
-NS_PER_HOUR = 60 * NS_PER_MINUTE
 HOUR_BARS = 60
 LONGEST_LAG = 240
 LONGEST_GAP_BARS = 1_440
@@ -199,7 +198,8 @@ def _volume_memory(sample: Sample) -> float:
     if sample.volumes is None:
         return math.nan
     # The median is added so that a bar without any volume does no harm.
-    median = float(np.median(measures.present(sample.volumes)))
+    known = measures.present(sample.volumes)
+    median = float(np.median(known)) if len(known) else 0.0
     if not median > 0.0:
         return math.nan
     return float(measures.autocorrelation(np.log(sample.volumes + median), 60)[60])

@@ -15,7 +15,6 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,8 +30,7 @@ from fauxchange.domain.errors import (
 )
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_MS, NS_PER_S, format_duration, format_time
-from fauxchange.platform.compiler import compile_kernel, numba_available
-from fauxchange.realism.bars import Bars, Int64Array
+from fauxchange.realism.bars import Bars, Int64Array, values_of
 from fauxchange.realism.history_files import (
     AnyArray,
     Column,
@@ -41,13 +39,13 @@ from fauxchange.realism.history_files import (
     Kind,
     Written,
     cannot_write,
+    unfinished,
 )
-from fauxchange.realism.simulating import BPS, check_times, finished, simulated_blocks
+from fauxchange.realism.simulating import check_times, finished, opened_source, quotes_around, simulated_blocks
 from fauxchange.services.market_data.core.batches import PriceBatch
-from fauxchange.services.market_data.core.models import interpreted
 from fauxchange.services.market_data.core.parameters import LmvTable
 from fauxchange.services.market_data.core.scenarios import Timeline
-from fauxchange.services.market_data.service.simulation import MAX_INTERVAL_NS, MIN_INTERVAL_NS, ModelSource
+from fauxchange.services.market_data.service.simulation import MAX_INTERVAL_NS, MIN_INTERVAL_NS
 
 Progress = Callable[[int], None]
 """Told how many steps are done, of all symbols together."""
@@ -98,6 +96,8 @@ class History:
         """Refuse what makes no sense. Raises: InvalidRequest."""
         if self.end_ns - self.start_ns > MOST_YEARS * 365 * 24 * 60 * NS_PER_MINUTE or self.end_ns > 2**62:
             raise InvalidRequest(f"history ends before 2116 and is at most {MOST_YEARS} years long", field="weeks")
+        if self.start_ns < 0:
+            raise InvalidRequest("history begins in 1970 or later", field="start")
         if self.bar_ns is not None and self.bar_ns % NS_PER_S:
             raise InvalidRequest(
                 f"bars are whole seconds long, not {format_duration(self.bar_ns)}; use --ticks for what is shorter",
@@ -142,6 +142,13 @@ def generate(
     history.check()
     paths = [folder / name for each in history.instruments for name in history.files(each.symbol)]
     there = [path for path in paths if path.exists()]
+    folder_there = next((path for path in there if path.is_dir()), None)
+    if folder_there is not None:
+        raise Conflict(
+            f"{folder_there} is a folder; a file of that name is to be written",
+            code="history_exists",
+            details={"file": str(folder_there)},
+        )
     if there and not force:
         raise Conflict(
             f"{there[0]} is there already{f', and {len(there) - 1} more' if len(there) > 1 else ''}; "
@@ -161,14 +168,22 @@ def generate(
         else:
             write_part(history, folder, written, progress)
         for file in written:
-            file.part.replace(file.path)
+            _name(file)
     except BaseException:
-        for file in written:
+        # By their names: a worker may have finished files that it could not tell of any more.
+        for path in paths:
             with suppress(OSError):
-                file.part.unlink()
+                unfinished(path).unlink()
         raise
     order = {path: place for place, path in enumerate(paths)}
     return sorted(written, key=lambda file: order[file.path])
+
+
+def _name(file: Written) -> None:
+    try:
+        file.part.replace(file.path)
+    except OSError as exc:
+        cannot_write(file.path, exc)
 
 
 def write_part(history: History, folder: Path, written: list[Written], progress: Progress | None = None) -> None:
@@ -261,16 +276,15 @@ def _bar_rows(parts: Sequence[Bars]) -> list[AnyArray]:
 
 def _tick_blocks(history: History) -> Iterator[Block]:
     """Yield how many steps are done, and the quotes and the trades of each symbol made since."""
-    source = ModelSource(
+    source = opened_source(
+        history.table,
         history.instruments,
         seed=history.seed,
-        interval_ns=history.step_ns,
+        start_ns=history.start_ns,
+        step_ns=history.step_ns,
+        timeline=history.timeline,
         initial_prices=history.initial_prices,
-        compiler=compile_kernel if numba_available() else interpreted,
-        table=history.table,
     )
-    source.schedule(history.timeline)
-    finished(source.open(history.start_ns))
     makers = [_Ticks(history, instrument) for instrument in history.instruments]
     done = 0
     while done < history.steps:
@@ -304,36 +318,19 @@ class _Ticks:
         return [
             [
                 times_ns,
-                _decimals(prices, bids),
-                _decimals(quantities, bid_lots),
-                _decimals(prices, asks),
-                _decimals(quantities, ask_lots),
+                values_of(bids, prices),
+                values_of(bid_lots, quantities),
+                values_of(asks, prices),
+                values_of(ask_lots, quantities),
             ],
             [
                 times_ns[printed],
                 times_ns[printed] // NS_PER_MS,
-                _decimals(prices, lasts[printed]),
-                _decimals(quantities, lots[printed]),
+                values_of(lasts[printed], prices),
+                values_of(lots[printed], quantities),
                 np.where(buys[printed] > 0, "buy", "sell"),
             ],
         ]
-
-
-def _decimals(grid: Any, counts: Int64Array) -> AnyArray:
-    # The nearest number to the decimal, as a file that holds it would be read.
-    return np.asarray(counts * grid.units / 10.0**grid.decimals)
-
-
-def quotes_around(mid_half_ticks: Int64Array, spread_bps: float) -> tuple[Int64Array, Int64Array]:
-    """Return the bid and ask that the feed puts around each price of the model, in ticks.
-
-    The same as `core.quotes.FixedSpread` and `bid_ask`, for a column.
-    """
-    spreads = np.maximum(1, np.rint(mid_half_ticks / 2 * spread_bps / BPS)).astype(np.int64)
-    below = mid_half_ticks - spreads
-    bids = below >> 1
-    bids = np.maximum(1, bids + (bids & below & 1))
-    return bids, bids + spreads
 
 
 class _Sizes:

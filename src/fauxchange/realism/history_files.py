@@ -68,6 +68,11 @@ class Written:
     sha256: str
 
 
+def unfinished(path: Path) -> Path:
+    """Return the name that a file has until it is whole."""
+    return path.with_name(f".{path.name}{UNFINISHED}")
+
+
 class _Writer(Protocol):
     def write(self, columns: Sequence[AnyArray]) -> None: ...
 
@@ -83,7 +88,7 @@ class HistoryFile(AbstractContextManager["HistoryFile"]):
     def __init__(self, symbol: str, path: Path, columns: Sequence[Column], format_: FileFormat) -> None:
         self._symbol = symbol
         self._path = path
-        self._part = path.with_name(f".{path.name}{UNFINISHED}")
+        self._part = unfinished(path)
         self._rows = 0
         self._first_ns = self._last_ns = 0
         make = _CsvWriter if format_ is FileFormat.CSV_GZ else _ParquetWriter

@@ -89,8 +89,9 @@ class Verdict:
     @property
     def is_accepted(self) -> bool:
         """Whether this cannot be told from a market: at most two facts outside, the key facts inside, and coverage."""
-        outside = {row.fact.name for row in self.judged if not row.is_inside}
-        return len(outside) <= MOST_OUTSIDE and not outside & set(KEY_FACTS) and self.coverage >= LEAST_COVERAGE
+        inside = {row.fact.name for row in self.judged if row.is_inside}
+        few_outside = self.of - self.passed <= MOST_OUTSIDE
+        return few_outside and inside.issuperset(KEY_FACTS) and self.coverage >= LEAST_COVERAGE
 
     def row(self, name: str) -> Row:
         """Return the row of a fact by its name."""

@@ -10,7 +10,7 @@ import numpy as np
 from fauxchange.domain.errors import InvalidRequest
 from fauxchange.domain.instruments import Grid, parse_symbol
 from fauxchange.domain.times import NS_PER_MINUTE, format_duration, format_time
-from fauxchange.realism.bars import Bars, FloatArray, Int64Array
+from fauxchange.realism.bars import Bars, FloatArray, Int64Array, values_of
 from fauxchange.services.market_data.clients.layouts import RecordingKind
 from fauxchange.services.market_data.clients.recordings import Recording, read_recording
 from fauxchange.services.market_data.clients.tables import Progress
@@ -62,7 +62,7 @@ def _recorded_bars(recording: Recording) -> Bars:
             f"{format_time(int(rows[early[0] + 1, 0]))} begins after {format_duration(int(steps_ns[early[0]]))}",
             code="unsuitable_bars",
         )
-    prices = _values(rows[:, 1:5], recording.instrument.prices)
+    prices = values_of(rows[:, 1:5], recording.instrument.prices)
     return Bars(
         symbol=recording.instrument.symbol,
         interval_ns=recording.step_ns,
@@ -78,10 +78,10 @@ def _recorded_bars(recording: Recording) -> Bars:
 def _gathered_ticks(recording: Recording, interval_ns: int) -> Bars:
     rows, instrument = recording.rows, recording.instrument
     if recording.kind is RecordingKind.QUOTES:
-        prices = _values(rows[:, 1] + rows[:, 2], instrument.prices) / 2.0
+        prices = values_of(rows[:, 1] + rows[:, 2], instrument.prices) / 2.0
         volume = None
     else:
-        prices = _values(rows[:, 1], instrument.prices)
+        prices = values_of(rows[:, 1], instrument.prices)
         volume = _volume(rows[:, 2], instrument.quantities)
     ticks = Bars(
         symbol=instrument.symbol,
@@ -107,9 +107,4 @@ def _gathered_ticks(recording: Recording, interval_ns: int) -> Bars:
 
 def _volume(lots: Int64Array, grid: Grid) -> FloatArray | None:
     # A file that tells no quantities is read as one in which nothing ever traded.
-    return _values(lots, grid) if lots.any() else None
-
-
-def _values(counts: Int64Array, grid: Grid) -> FloatArray:
-    # The nearest number to the decimal that the file holds.
-    return np.asarray(counts * float(grid.units) / 10.0**grid.decimals, np.float64)
+    return values_of(lots, grid) if lots.any() else None

@@ -17,7 +17,7 @@ from fauxchange.domain.arithmetic import units
 from fauxchange.domain.chance import WordStream
 from fauxchange.domain.errors import InvalidRequest
 from fauxchange.domain.instruments import parse_symbol
-from fauxchange.domain.times import NS_PER_MINUTE
+from fauxchange.domain.times import NS_PER_MINUTE, format_duration
 from fauxchange.realism.bars import Bars, FloatArray, Int64Array
 from fauxchange.realism.facts import FACTS, facts_of
 
@@ -31,6 +31,8 @@ DAY_NS = DAY_BARS * NS_PER_MINUTE
 WEEK_DAYS = 7
 LEAST_DAYS = 7
 BOOTSTRAP_WEEKS = 200
+LEAST_KNOWN = 0.8
+"""The share of facts that a recording must have ranges of; prices that stand still have few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +90,21 @@ def bootstrap_reference(bars: Bars, *, weeks: int = BOOTSTRAP_WEEKS, seed: int =
     A day is 24 hours from the time of day at which the recording begins. Drawing days cuts what reaches from one into
     the next, so facts of long memory come out a little low. The same bars and seed give the same reference.
 
-    Raises: InvalidRequest if the bars are not of one minute, or hold less than a week of days without a gap
+    Raises: InvalidRequest if the bars are not of one minute, hold less than a week of days without a gap, or hardly
+            ever move
     """
     if bars.interval_ns != NS_PER_MINUTE:
         raise InvalidRequest(
-            "a reference is made of bars of one minute; these are not", code="unsuitable_bars", field="real"
+            f"ranges are made of bars of 1m, and the recording of {bars.symbol} has bars of "
+            f"{format_duration(bars.interval_ns)}; give it bars of a minute, or ticks",
+            code="unsuitable_bars",
+            field="real",
         )
     days = _whole_days(bars)
     if len(days) < LEAST_DAYS:
         raise InvalidRequest(
-            f"a reference needs {LEAST_DAYS} days without a gap; {bars.symbol} has {len(days)}",
+            f"ranges need {LEAST_DAYS} days of 24 hours without a gap, and the recording of {bars.symbol} has "
+            f"{len(days)}; --reference names shipped ones",
             code="too_little_history",
             field="real",
         )
@@ -106,6 +113,14 @@ def bootstrap_reference(bars: Bars, *, weeks: int = BOOTSTRAP_WEEKS, seed: int =
     rows = [facts_of(_week_of(bars, days[picks])) for picks in drawn]
     columns = {fact.name: np.array([row[fact.name] for row in rows]) for fact in FACTS}
     known = {name: values[np.isfinite(values)] for name, values in columns.items()}
+    unknown = sum(len(values) == 0 for values in known.values())
+    if unknown > (1.0 - LEAST_KNOWN) * len(FACTS):
+        raise InvalidRequest(
+            f"the recorded prices of {bars.symbol} hardly ever move: {unknown} of {len(FACTS)} facts cannot be "
+            "computed of them; --reference names shipped ranges",
+            code="unsuitable_bars",
+            field="real",
+        )
     return Reference(
         name=f"{bars.symbol} (own recording, {len(days)} days)",
         intervals={name: _interval(values) for name, values in known.items() if len(values)},

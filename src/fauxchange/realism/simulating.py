@@ -18,7 +18,7 @@ from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_S, format_duration
 from fauxchange.platform.compiler import compile_kernel, numba_available
 from fauxchange.platform.settings import Settings, load_settings
-from fauxchange.realism.bars import Bars, FloatArray, Int64Array
+from fauxchange.realism.bars import Bars, Int64Array, values_of
 from fauxchange.services.market_data.core.models import interpreted
 from fauxchange.services.market_data.core.parameters import LmvTable
 from fauxchange.services.market_data.core.scenarios import Timeline
@@ -118,18 +118,16 @@ def simulated_blocks(
             for each in instruments
         ]
     )
-    source = ModelSource(
+    source = opened_source(
+        table,
         instruments,
         seed=seed,
-        interval_ns=step_ns,
+        start_ns=start_ns,
+        step_ns=step_ns,
         model=model,
+        timeline=timeline,
         initial_prices=initial_prices or {each.symbol: settings.initial_price(each.symbol) for each in instruments},
-        compiler=compile_kernel if numba_available() else interpreted,
-        table=table,
     )
-    if timeline is not None:
-        source.schedule(timeline)
-    finished(source.open(start_ns))
     most_steps = min(BLOCK_STEPS, MOST_ROWS // len(instruments))
     steps_per_bar = bar_ns // step_ns
     bars_per_block = max(1, most_steps // steps_per_bar)
@@ -143,6 +141,36 @@ def simulated_blocks(
         }
         if progress is not None:
             progress((open_ns - start_ns) // step_ns + bars * steps_per_bar, total)
+
+
+def opened_source(
+    table: LmvTable,
+    instruments: Sequence[Instrument],
+    *,
+    seed: int,
+    start_ns: int,
+    step_ns: int,
+    initial_prices: Mapping[str, Decimal],
+    model: str = DEFAULT_MODEL,
+    timeline: Timeline | None = None,
+) -> ModelSource:
+    """Return the feed's own source, compiled where that can be had, open at `start_ns`.
+
+    Raises: ConfigurationError if there is no such model
+    """
+    source = ModelSource(
+        instruments,
+        seed=seed,
+        interval_ns=step_ns,
+        model=model,
+        initial_prices=initial_prices,
+        compiler=compile_kernel if numba_available() else interpreted,
+        table=table,
+    )
+    if timeline is not None:
+        source.schedule(timeline)
+    finished(source.open(start_ns))
+    return source
 
 
 def check_times(start_ns: int, end_ns: int, step_ns: int, bar_ns: int) -> None:
@@ -213,31 +241,36 @@ def _bars_of(
 ) -> Bars:
     ticks = quoted_ticks(mids, spread_bps).reshape(bars, -1)
     prices, quantities = instrument.prices, instrument.quantities
-
-    def price(counts: Int64Array) -> FloatArray:
-        # The nearest number to the decimal, as a file that holds it would be read.
-        return counts * prices.units / 10.0**prices.decimals
-
     return Bars(
         symbol=instrument.symbol,
         interval_ns=bar_ns,
         open_ns=open_ns + bar_ns * np.arange(bars, dtype=np.int64),
-        open=price(ticks[:, 0]),
-        high=price(ticks.max(axis=1)),
-        low=price(ticks.min(axis=1)),
-        close=price(ticks[:, -1]),
-        volume=lots.reshape(bars, -1).sum(axis=1) * quantities.units / 10.0**quantities.decimals,
+        open=values_of(ticks[:, 0], prices),
+        high=values_of(ticks.max(axis=1), prices),
+        low=values_of(ticks.min(axis=1), prices),
+        close=values_of(ticks[:, -1], prices),
+        volume=values_of(lots.reshape(bars, -1).sum(axis=1), quantities),
     )
+
+
+def quotes_around(mid_half_ticks: Int64Array, spread_bps: float) -> tuple[Int64Array, Int64Array]:
+    """Return the bid and ask that the feed puts around each price of the model, in ticks.
+
+    The same as `core.quotes.FixedSpread` and `bid_ask`, for a column.
+    """
+    spreads = np.maximum(1, np.rint(mid_half_ticks / 2 * spread_bps / BPS)).astype(np.int64)
+    below = mid_half_ticks - spreads
+    bids = below >> 1
+    bids = np.maximum(1, bids + (bids & below & 1))
+    return bids, bids + spreads
 
 
 def quoted_ticks(mid_half_ticks: Int64Array, spread_bps: float) -> Int64Array:
     """Return the price that a candle takes from each price of the model: the middle of its quote, in ticks.
 
-    The same as `core.quotes.FixedSpread` and `bid_ask`, then rounding half-even as `core.candles` does, for a column.
+    Rounded half-even as `core.candles` does, for a column.
     """
-    spreads = np.maximum(1, np.rint(mid_half_ticks / 2 * spread_bps / BPS)).astype(np.int64)
-    bids = (mid_half_ticks - spreads) >> 1
-    bids = np.maximum(1, bids + (bids & (mid_half_ticks - spreads) & 1))
-    middles = 2 * bids + spreads
+    bids, asks = quotes_around(mid_half_ticks, spread_bps)
+    middles = bids + asks
     ticks = middles >> 1
     return np.asarray(ticks + (ticks & middles & 1), np.int64)

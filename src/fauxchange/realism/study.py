@@ -14,7 +14,6 @@ The command line does the same: `fauxchange calibrate`, `fauxchange similarity`.
 """
 
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from html import escape
 from pathlib import Path
 from textwrap import fill
@@ -24,7 +23,7 @@ from fauxchange.domain.errors import InvalidRequest
 from fauxchange.domain.instruments import parse_symbol
 from fauxchange.domain.times import parse_duration
 from fauxchange.realism.bars import Bars
-from fauxchange.realism.calibration.together import Calibration, Recorded
+from fauxchange.realism.calibration.together import Calibration, Recorded, read_recorded
 from fauxchange.realism.calibration.together import calibrate as fit
 from fauxchange.realism.recorded import bars_of_file
 from fauxchange.realism.reference import bootstrap_reference, reference_for
@@ -60,7 +59,7 @@ def calibrate(*recorded: str | Path | Bars, seed: int = 1) -> Calibration:
 def _recorded(given: str | Path | Bars) -> Recorded:
     if isinstance(given, Bars):
         return Recorded(bars=given, file="bars", sha256="")
-    return Recorded(bars=read(given), file=Path(given).name, sha256=sha256(Path(given).read_bytes()).hexdigest())
+    return read_recorded(Path(given))
 
 
 def simulate(

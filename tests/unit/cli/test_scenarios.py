@@ -232,7 +232,9 @@ def test_picture_draws_every_worked_example(file: Path, run: Run, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("earthquake",), "scenario file earthquake cannot be read"),
+        (("earthquake",), "'earthquake' is neither a kind (rally, crash, divergence, reverting) nor a file"),
+        (("quake.yaml",), "scenario file quake.yaml cannot be read"),
+        (("rally", "--symbols", "BTC-USD,ETH-USD,ADA-USD,SOL-USD,DOT-USD"), "at most 4 symbols, not 5"),
         (("rally", "--out", "rally.pdf"), "pictures are written as .svg or .png"),
         (("rally", "--magnitude", "5000%"), "magnitude"),
         (("rally", "--option", "jumps=3"), "a rally has no such option"),

@@ -46,6 +46,16 @@ def test_the_shipped_model_is_judged_by_real_weeks_fact_by_fact(run: Run) -> Non
     assert "lmv-j, shipped parameters" in result.stdout
 
 
+def test_a_narrow_terminal_has_short_rows_and_what_they_say_below(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    lines = run("similarity", *QUICK).stdout.splitlines()
+
+    assert max(map(len, lines)) <= 80
+    for fact in FACTS:
+        assert sum(line.split()[:1] == [fact.name] for line in lines) == 2  # its row, and what it says
+
+
 def test_json_holds_the_same_with_stable_names(run: Run) -> None:
     document = json.loads(run("similarity", *QUICK, "--symbol", "btc-usd,ETH-USD", "--json").stdout)
 

@@ -161,7 +161,7 @@ def test_a_short_gap_changes_facts_little_and_a_long_one_costs_no_memory() -> No
 
 @pytest.mark.parametrize("count", [0, 1, 5, 61, 200])
 def test_too_few_bars_have_unknown_facts_and_no_error(count: int) -> None:
-    facts = facts_of(bars_of_returns(1e-3 * noise(count)))
+    facts = facts_of(bars_of_returns(1e-3 * noise(count), volume=np.ones(count + 1)))
 
     assert len(facts) == 27
     assert math.isnan(facts["acf_abs_240"])

@@ -1,5 +1,5 @@
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from multiprocessing import Pipe
@@ -12,9 +12,9 @@ from fauxchange.domain.errors import Conflict, InvalidRequest, Unavailable
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.times import NS_PER_MINUTE, NS_PER_S
 from fauxchange.realism import generating
-from fauxchange.realism.generating import History, generate, quotes_around
-from fauxchange.realism.history_files import Column, FileFormat, HistoryFile, Kind
-from fauxchange.realism.simulating import NS_PER_WEEK, START_NS, simulate
+from fauxchange.realism.generating import History, generate
+from fauxchange.realism.history_files import Column, FileFormat, HistoryFile, Kind, Written
+from fauxchange.realism.simulating import NS_PER_WEEK, START_NS, quotes_around, simulate
 from fauxchange.services.market_data.clients.recordings import read_recording
 from fauxchange.services.market_data.core.parameters import default_table
 from fauxchange.services.market_data.core.quotes import FixedSpread, bid_ask
@@ -199,6 +199,31 @@ def test_what_ends_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
 
     assert all(name.startswith(".") for name in next(seen))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_worker_finished_and_could_not_tell_of_is_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(parts: Sequence[History], folder: Path, written: list[Written], progress: object) -> None:
+        generating.write_part(parts[0], folder, [])
+        raise Unavailable("the other one has gone")
+
+    monkeypatch.setattr(generating, "_write_in_processes", gone)
+
+    with pytest.raises(Unavailable, match="the other one"):
+        generate(history(), tmp_path, processes=2)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_before_any_file_is_written(tmp_path: Path) -> None:
+    there = tmp_path / "ada_usd_model_1m_seed3_2026-01-01.csv.gz"
+    there.mkdir()
+
+    with pytest.raises(Conflict, match="is a folder"):
+        generate(history(), tmp_path, force=True)
+
+    assert list(tmp_path.iterdir()) == [there]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

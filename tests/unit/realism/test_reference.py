@@ -100,8 +100,18 @@ def test_days_are_drawn_from_between_gaps_at_one_time_of_day() -> None:
     assert own.medians["season_max_min"] == pytest.approx(5.0, rel=0.02)
 
 
+def test_a_recording_that_stands_still_gives_no_ranges() -> None:
+    returns = np.zeros(8 * DAY)
+    returns[::3_000] = 1e-3
+
+    with pytest.raises(InvalidRequest, match="hardly ever move") as refused:
+        bootstrap_reference(bars_of_returns(returns))
+
+    assert refused.value.code == "unsuitable_bars"
+
+
 def test_too_little_and_unsuitable_history_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match=r"7 days without a gap; BTC/USD has 6") as short:
+    with pytest.raises(InvalidRequest, match=r"7 days of 24 hours without a gap, .* has 6") as short:
         bootstrap_reference(bars_of_returns(1e-3 * noise(6 * DAY + 100)))
     with pytest.raises(InvalidRequest) as hourly:
         bootstrap_reference(bars_of_returns(1e-3 * noise(2_000), interval_ns=60 * NS_PER_MINUTE))

@@ -22,7 +22,14 @@ from fauxchange.realism.book.tape import BookTape, walk
 from fauxchange.realism.simulating import NS_PER_WEEK, START_NS, default_settings, simulate
 from fauxchange.services.exchange.core.commands import place
 from fauxchange.services.exchange.core.engine import interpreted, stamp
-from fauxchange.services.exchange.core.flow import INTENSITIES, FlowInstrument, Intensity, OrderFlow, flow_instrument
+from fauxchange.services.exchange.core.flow import (
+    INTENSITIES,
+    SLICE_NS,
+    FlowInstrument,
+    Intensity,
+    OrderFlow,
+    flow_instrument,
+)
 from fauxchange.services.exchange.core.layout import (
     BOOK_ASKS,
     BOOK_BIDS,
@@ -68,7 +75,7 @@ class BookSimulation:
     seconds: int
     seed: int = 1
     intensity: str = "busy"
-    slice_ns: int = NS_PER_S // 10
+    slice_ns: int = SLICE_NS
     table: LmvTable | None = None
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_S
 from fauxchange.realism.bars import Bars, FloatArray
 from fauxchange.realism.calibration.series import tick_of
-from fauxchange.realism.distances import correlations
+from fauxchange.realism.distances import common_times, correlations
 from fauxchange.realism.simulating import simulate
 from fauxchange.services.market_data.core.parameters import LmvParameters, LmvTable
 
@@ -24,10 +24,11 @@ ROUNDS = 4
 WEEKS = 12.0
 STEP_NS = 15 * NS_PER_S
 LEAST_COMMON_DAYS = 1.0
+FEWEST_HOURS = 12
 MOST_LOADING = 0.985
 LEAST_LOADING = 0.05
 FACTOR_ROUNDS = 200
-MOST_TICK_SHARE = 1e-9
+LEAST_TICK_SHARE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +51,7 @@ class Loadings:
 
 def common_days(bars: Mapping[str, Bars]) -> float:
     """Return for how many days all symbols have bars at the same times."""
-    times = None
-    for each in bars.values():
-        times = each.open_ns if times is None else np.intersect1d(times, each.open_ns, assume_unique=True)
-    return 0.0 if times is None else len(times) * NS_PER_MINUTE / NS_PER_DAY
+    return len(common_times(bars)) * NS_PER_MINUTE / NS_PER_DAY
 
 
 def fit_loadings(
@@ -72,32 +70,16 @@ def fit_loadings(
 
     Raises: InvalidRequest if the bars have too little time in common
     """
-    symbols = list(bars)
     if common_days(bars) < LEAST_COMMON_DAYS:
         raise InvalidRequest(
-            f"{', '.join(symbols)} have bars at the same times for {common_days(bars):.1f} days only",
+            f"{', '.join(bars)} have bars at the same times for {common_days(bars):.1f} days only, and at least "
+            f"{LEAST_COMMON_DAYS:g} is needed",
             code="unfit_recording",
         )
     wanted = {minutes: correlations(bars, minutes) for minutes in HORIZONS_MINUTES}
-    volatility = volatility_correlations(bars)
-    return match_loadings(symbols, bars, parameters, table, wanted, volatility, seed=seed, weeks=weeks, advance=advance)
-
-
-def match_loadings(
-    symbols: list[str],
-    bars: Mapping[str, Bars],
-    parameters: Mapping[str, LmvParameters],
-    table: LmvTable,
-    wanted: Mapping[int, FloatArray],
-    wanted_volatility: FloatArray,
-    *,
-    seed: int,
-    weeks: float = WEEKS,
-    advance: Callable[[], None] = lambda: None,
-) -> Loadings:
-    """Return the loadings with which simulated correlations come nearest to those wanted."""
+    symbols = list(bars)
     market_target = one_factor(_middle(wanted))
-    volatility_target = one_factor(wanted_volatility)
+    volatility_target = one_factor(volatility_correlations(bars))
     market, volatility = np.minimum(market_target * 1.04, MOST_LOADING), np.minimum(volatility_target, MOST_LOADING)
     tried: list[Loadings] = []
     for _ in range(ROUNDS):
@@ -137,7 +119,10 @@ def one_factor(matrix: FloatArray) -> FloatArray:
 
 
 def volatility_correlations(bars: Mapping[str, Bars]) -> FloatArray:
-    """Return the correlations of the logarithm of hourly volatility, over the hours that all symbols have whole."""
+    """Return the correlations of the logarithm of hourly volatility, over the hours that all symbols have whole.
+
+    Raises: InvalidRequest if these are too few
+    """
     by_hour: list[dict[int, float]] = []
     for each in bars.values():
         returns = np.diff(np.log(each.close))
@@ -149,6 +134,12 @@ def volatility_correlations(bars: Mapping[str, Bars]) -> FloatArray:
         whole = (counts == NS_PER_HOUR // each.interval_ns) & (sums > 0.0)
         by_hour.append(dict(zip(names[whole].tolist(), (0.5 * np.log(sums[whole])).tolist(), strict=True)))
     common = sorted(set.intersection(*(set(each) for each in by_hour)))
+    if len(common) < FEWEST_HOURS:
+        raise InvalidRequest(
+            f"{', '.join(bars)} have only {len(common)} whole hours without a missing minute in common, and at least "
+            f"{FEWEST_HOURS} are needed",
+            code="unfit_recording",
+        )
     rows = np.array([[each[hour] for hour in common] for each in by_hour])
     return np.asarray(np.corrcoef(rows))
 
@@ -180,10 +171,10 @@ def _simulated(
         symbol: replace(parameters[symbol], market_loading=float(beta), volatility_loading=float(gamma))
         for symbol, beta, gamma in zip(symbols, market, volatility, strict=True)
     }
-    prices = {symbol: float(np.median(bars[symbol].close)) for symbol in symbols if symbol in bars}
+    prices = {symbol: float(np.median(bars[symbol].close)) for symbol in symbols}
     instruments = []
     for symbol in symbols:
-        tick = max(tick_of(bars[symbol]), prices[symbol] * MOST_TICK_SHARE) if symbol in bars else 0.001
+        tick = max(tick_of(bars[symbol]), prices[symbol] * LEAST_TICK_SHARE)
         instruments.append(Instrument(symbol=symbol, tick_size=Decimal(f"{tick:.4g}"), lot_size=Decimal("0.000001")))
     return simulate(
         replace(table, by_symbol=own),
@@ -191,6 +182,6 @@ def _simulated(
         weeks=weeks,
         seed=seed,
         step_ns=STEP_NS,
-        initial_prices={symbol: Decimal(repr(prices.get(symbol, 5.0))) for symbol in symbols},
+        initial_prices={symbol: Decimal(repr(prices[symbol])) for symbol in symbols},
         spread_bps=dict.fromkeys(symbols, 0.0),
     )

@@ -17,6 +17,8 @@ from fauxchange.realism.bars import FloatArray, Int64Array
 SIZE_CAP = 0.9995
 """Sizes of returns are capped at this quantile of theirs: one jump must not decide an autocorrelation."""
 SIZE_FLOOR = 0.02
+WILDEST = 40.0
+"""Standard deviations beyond which a return is taken for this one where a single wrong price would decide."""
 LEVERAGE_LAGS = 10
 CONDITIONAL_HALF_LIFE = 30.0
 """Half-life, in bars, of the mean size that returns are divided by for their conditional tails."""
@@ -83,11 +85,12 @@ def moments(returns: FloatArray, lags: Int64Array, week: int = 0, *, plain: Floa
     if 0 < week <= returns.shape[1] // 2:
         memory = 0.5 * (memory + _memory(_cut(capped, week), lags))
         log_memory = 0.5 * (log_memory + autocovariance(_cut(logs, week), lags))
+    spread = float(np.nanstd(np.clip(returns, -cap, cap)))
     return Moments(
         sizes=memory,
         log_sizes=log_memory,
-        leverage=leverage(returns),
-        spread=float(np.nanstd(np.clip(returns, -cap, cap))),
+        leverage=leverage(np.clip(returns, -WILDEST * spread, WILDEST * spread)),
+        spread=spread,
         tails=tails(returns if plain is None else plain),
     )
 

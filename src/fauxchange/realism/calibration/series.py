@@ -25,6 +25,8 @@ FEWEST_VALUES = 20
 LARGEST_MOVE = math.log(4.0)
 """From one bar to the next; more is a broken file (a decimal point moved, another unit) rather than a market."""
 MOST_SILENT = 0.9
+SAME_RETURNS = 1e-6
+"""By what share of their size returns differ at least, other than by rounding."""
 FEWEST_SLOTS = 6
 MOST_PRICE_DECIMALS = 12
 
@@ -87,7 +89,7 @@ def series_of(bars: Bars, file: str = "") -> Series:
     if len(bars) < MOST_MISSING * length:
         raise UnfitData(
             f"{name}: {length - len(bars)} of {length} bars of {format_duration(step_ns)} are missing; take a part of "
-            "the file without its gaps, or longer bars"
+            "the file without its gaps, or longer bars (of a market that closes at night, bars of a day)"
         )
     returns = np.diff(np.log(_on_grid(bars.close, places, length)))
     _refuse_constant(bars, returns, name)
@@ -129,7 +131,9 @@ def tick_of(bars: Bars) -> float:
     for decimals in range(MOST_PRICE_DECIMALS + 1):
         scaled = prices * 10.0**decimals
         whole = np.rint(scaled)
-        if scaled[-1] > 2.0**52 or np.all(np.abs(scaled - whole) <= 1e-6 + 1e-15 * scaled):
+        # A price below a step is none of it, however near it is to zero.
+        on_grid = (whole >= 1.0) & (np.abs(scaled - whole) <= 1e-6 + 1e-15 * scaled)
+        if scaled[-1] > 2.0**52 or np.all(on_grid):
             step = int(np.gcd.reduce(whole.astype(np.int64))) if scaled[-1] < 2.0**52 else 1
             return max(step, 1) / 10.0**decimals
     return 10.0**-MOST_PRICE_DECIMALS
@@ -164,6 +168,8 @@ def _refuse_constant(bars: Bars, returns: FloatArray, name: str) -> None:
     known = returns[np.isfinite(returns)]
     if not np.any(known):
         raise UnfitData(f"{name}: the price is {bars.close[0]:g} in every bar; there is nothing to fit")
+    if float(np.std(known)) <= SAME_RETURNS * float(np.mean(np.abs(known))):
+        raise UnfitData(f"{name}: the price moves by {known[0]:.3g} in every bar; there is nothing to fit")
     still, values = float(np.mean(known == 0.0)), len(np.unique(bars.close))
     if still > MOST_SILENT or values < FEWEST_VALUES:
         raise UnfitData(

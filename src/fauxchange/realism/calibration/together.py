@@ -1,7 +1,9 @@
 """Calibration of all recorded symbols of a user: each by itself, then how they move together, then the model file."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +19,9 @@ from fauxchange.realism.calibration.calibrating import (
     calibrate_symbol,
 )
 from fauxchange.realism.calibration.loadings import ROUNDS as LOADING_ROUNDS
-from fauxchange.realism.calibration.loadings import WEEKS, Loadings, common_days, fit_loadings
+from fauxchange.realism.calibration.loadings import WEEKS, Loadings, fit_loadings
+from fauxchange.realism.recorded import bars_of_file
+from fauxchange.services.market_data.clients.tables import Progress as ReadingProgress
 from fauxchange.services.market_data.core.model_files import ModelFile, SymbolModel
 from fauxchange.services.market_data.core.parameters import LmvTable, default_table
 
@@ -32,6 +36,17 @@ class Recorded:
     bars: Bars
     file: str
     sha256: str
+
+
+def read_recorded(path: Path, symbol: str | None = None, progress: ReadingProgress | None = None) -> Recorded:
+    """Read a recorded file; its name tells the symbol unless it is given.
+
+    Raises: ConfigurationError naming file, line and column of what is wrong; InvalidRequest if it makes no bars
+    """
+    bars = bars_of_file(path, symbol, progress=progress)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Recorded(bars=bars, file=path.name, sha256=digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +124,6 @@ def _loadings(
         return None, "one symbol alone does not say how it moves with others"
     if any(each.interval_ns != NS_PER_MINUTE for each in bars.values()):
         return None, "correlations are fitted on bars of one minute"
-    if common_days(bars) < 1.0:
-        return None, f"the files have {common_days(bars):.1f} days in common, and at least 1 is needed"
     done = 0
 
     def advance() -> None:
@@ -120,7 +133,11 @@ def _loadings(
             progress(TOGETHER, done, LOADING_ROUNDS)
 
     parameters = {symbol: each.parameters for symbol, each in found.items()}
-    return fit_loadings(bars, parameters, table, seed=seed, weeks=weeks, advance=advance), ""
+    try:
+        return fit_loadings(bars, parameters, table, seed=seed, weeks=weeks, advance=advance), ""
+    except InvalidRequest as exc:
+        # Each symbol by itself is fitted nonetheless.
+        return None, exc.message
 
 
 def _source(recorded: Recorded, calibration: SymbolCalibration) -> dict[str, object]:

@@ -3,15 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 
 import numpy as np
 
 from fauxchange.realism.bars import Bars, FloatArray
-from fauxchange.realism.distances import Shape, correlations, distances, shape_of
-from fauxchange.realism.judging import Verdict, judge, weeks_of, without_drift
+from fauxchange.realism.distances import Shape, common_times, correlations, distances, shape_of
+from fauxchange.realism.judging import WEEK_RETURNS, Verdict, judge, weeks_of, without_drift
 from fauxchange.realism.reference import Reference, reference_for
-from fauxchange.realism.report.curves import WEEK_RETURNS, Curves, curves_of
+from fauxchange.realism.report.curves import Curves, curves_of
 from fauxchange.realism.report.recorded import recorded_month
 from fauxchange.realism.report.targets import CORRELATION_MINUTES, correlation_targets
 from fauxchange.services.market_data.core.scenarios import Timeline
@@ -141,7 +140,7 @@ def correlate(runs: Sequence[Mapping[str, Bars]]) -> tuple[Correlations, ...]:
     There are none of a single symbol, nor of files that have hardly a time in common.
     """
     symbols = tuple(runs[0])
-    if len(symbols) < 2 or any(_common_minutes(run) < LEAST_COMMON_MINUTES for run in runs):
+    if len(symbols) < 2 or any(len(common_times(run)) < LEAST_COMMON_MINUTES for run in runs):
         return ()
     return tuple(
         Correlations(
@@ -152,11 +151,6 @@ def correlate(runs: Sequence[Mapping[str, Bars]]) -> tuple[Correlations, ...]:
         )
         for minutes in CORRELATION_MINUTES
     )
-
-
-def _common_minutes(run: Mapping[str, Bars]) -> int:
-    times = [bars.open_ns for bars in run.values()]
-    return len(reduce(np.intersect1d, times))
 
 
 def _rest(bars: Bars, overlay: Overlay | None) -> Bars:

@@ -10,8 +10,8 @@ from fauxchange.domain.times import NS_PER_MINUTE
 from fauxchange.realism import measures
 from fauxchange.realism.bars import Bars, FloatArray, Int64Array
 from fauxchange.realism.facts import Sample, hourly_sizes
+from fauxchange.realism.judging import WEEK_RETURNS
 
-WEEK_RETURNS = 10_080
 HOURS = 24
 TAIL_SIGMAS = np.geomspace(0.25, 64.0, 65)
 """Where the tails are measured, in standard deviations of the week."""
@@ -56,7 +56,7 @@ class Curves:
     quantiles_60: FloatArray
 
 
-def weeks_of(markets: Sequence[Bars]) -> list[Bars]:
+def stretches_of(markets: Sequence[Bars]) -> list[Bars]:
     """Return the whole weeks of some series; where they have none, their longest stretch without a gap."""
     weeks = [week for bars in markets for week in bars.windows(WEEK_RETURNS)]
     if weeks:
@@ -70,7 +70,7 @@ def curves_of(label: str, markets: Sequence[Bars]) -> Curves:
     Units: bars of one minute
     """
     check(all(bars.interval_ns == NS_PER_MINUTE for bars in markets), "curves are drawn from bars of one minute")
-    samples = [Sample(week) for week in weeks_of(markets)]
+    samples = [Sample(week) for week in stretches_of(markets)]
     returns = [sample.returns for sample in samples]
     scaled = [values / (measures.spread(values) or 1.0) for values in returns]
     lags = ACF_LAGS[max(2, min(map(len, returns)) // 3) > ACF_LAGS * LAG_WIDTH]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fauxchange.realism.bars import Bars, FloatArray
-from fauxchange.realism.report.curves import PROBABILITIES, TAIL_SIGMAS, WEEK_RETURNS, Band, Curves
+from fauxchange.realism.judging import WEEK_RETURNS
+from fauxchange.realism.report.curves import PROBABILITIES, TAIL_SIGMAS, Band, Curves
 from fauxchange.realism.report.pictures import FAINT, INK, MADE, REAL, Picture, drawn, label
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def paths(real: Bars | None, made: Sequence[Bars]) -> Picture:
         draw,
         rows=2,
         columns=len(weeks),
+        squeeze=False,
         sharey="row",
         sharex=True,
         size=(7.2, 3.8),

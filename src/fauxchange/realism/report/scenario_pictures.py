@@ -71,7 +71,8 @@ def bending(
         shown = ", ".join(each.symbol for each in instruments)
         raise InvalidRequest(f"the scenarios act on none of the symbols shown ({shown})", field="symbols")
     span_ns = max(scenario.end_ns for scenario in scenarios) - ORIGIN_NS
-    margin_ns = max(round(MARGIN * span_ns), MIN_STEP_NS)
+    # Volatility is drawn over windows, so however short the scenario is, a window fits in.
+    margin_ns = max(round(MARGIN * span_ns), WINDOW_STEPS * MIN_STEP_NS)
     step_ns = min(max(round((span_ns + 2 * margin_ns) / STEPS), MIN_STEP_NS), MAX_STEP_NS)
     before, after = -(-margin_ns // step_ns), -(-(span_ns + margin_ns) // step_ns)
     since_ns = step_ns * np.arange(-before - WARM_UP_STEPS, after + 1, dtype=np.int64)

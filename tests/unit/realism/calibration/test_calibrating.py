@@ -8,6 +8,7 @@ from calibration_kit import model_bars, noise_bars
 
 from fauxchange.domain.errors import InvalidRequest
 from fauxchange.domain.times import NS_PER_DAY, NS_PER_HOUR
+from fauxchange.realism.bars import Bars
 from fauxchange.realism.calibration.calibrating import calibrate_symbol
 from fauxchange.realism.calibration.together import Recorded, calibrate
 from fauxchange.services.market_data.core.model_files import dump_model, model_from_text
@@ -84,6 +85,28 @@ def test_symbols_of_one_market_are_tied_to_each_other() -> None:
     assert found.loadings.largest_miss < 0.12
     assert set(found.model.sections) == {"BTC", "ETH"}
     assert found.model.sections["BTC"].parameters.market_loading == found.loadings.market["BTC/USD"]
+
+
+def without_a_minute_of_each_hour(bars: Bars) -> Bars:
+    kept = np.arange(len(bars)) % 60 != 30
+    columns = {name: getattr(bars, name)[kept] for name in ("open_ns", "open", "high", "low", "close")}
+    return dataclasses.replace(bars, **columns, volume=None)
+
+
+def test_symbols_that_cannot_be_tied_to_each_other_are_fitted_nonetheless_and_it_is_said_why() -> None:
+    whole = [noise_bars(2_000, symbol=symbol) for symbol in ("BTC/USD", "ETH/USD")]
+    apart = [whole[0], dataclasses.replace(whole[1], open_ns=whole[1].open_ns + 30 * NS_PER_DAY)]
+    gapped = [without_a_minute_of_each_hour(bars) for bars in whole]
+
+    told = []
+    for bars in (apart, gapped):
+        found = calibrate([Recorded(bars=each, file="x.csv", sha256="") for each in bars], simulated_days=3)
+        assert found.loadings is None
+        assert found.model.sections["BTC"].parameters.market_loading == TABLE.of("BTC/USD").market_loading
+        told.append(found.loadings_kept)
+
+    assert "at the same times for 0.0 days only" in told[0]
+    assert "only 0 whole hours" in told[1]
 
 
 def test_a_symbol_by_itself_keeps_its_loadings() -> None:

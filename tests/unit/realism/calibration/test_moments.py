@@ -54,6 +54,15 @@ def test_leverage_is_negative_where_falls_are_followed_by_large_moves() -> None:
     assert leverage(NOISE * sizes) < -0.02 < leverage(NOISE)
 
 
+def test_a_single_wrong_price_is_no_leverage() -> None:
+    whole = np.diff(np.log(noise_bars(20_001).close)).reshape(1, 20_000)
+    broken = whole.copy()
+    broken[0, 1_000:1_002] = [1.3, -1.3]
+
+    assert leverage(broken) - leverage(whole) > 0.05
+    assert moments(broken, log_lags(100)).leverage == pytest.approx(leverage(whole), abs=0.015)
+
+
 def test_smoothing_keeps_the_mean() -> None:
     season = np.arange(1.0, 25.0)
 

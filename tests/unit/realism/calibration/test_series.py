@@ -72,7 +72,13 @@ def test_the_parts_of_a_day_follow_from_the_bars(interval_ns: int, slots: int) -
 
 @pytest.mark.parametrize(
     ("closes", "tick"),
-    [([10.0, 10.5, 12.0], 0.5), ([100_000.1, 99_999.9], 0.1), ([3.0, 6.0, 9.0], 3.0), ([0.00001234, 0.00001236], 2e-8)],
+    [
+        ([10.0, 10.5, 12.0], 0.5),
+        ([100_000.1, 99_999.9], 0.1),
+        ([3.0, 6.0, 9.0], 3.0),
+        ([0.00001234, 0.00001236], 2e-8),
+        ([7e-7, 9e-7], 1e-7),
+    ],
 )
 def test_the_tick_is_the_coarsest_that_all_prices_lie_on(closes: list[float], tick: float) -> None:
     assert tick_of(bars_of_closes(np.array(closes))) == pytest.approx(tick)
@@ -92,6 +98,7 @@ STEADY = noise_bars()
         (noise_bars(1_000), "over 16h40m are too short"),
         (noise_bars(50, interval_ns=NS_PER_DAY), "50 bars of 1d over 50d are too short"),
         (bars_of_closes(np.full(3_000, 7.0)), "the price is 7 in every bar"),
+        (bars_of_closes(100.0 * np.exp(1e-4 * np.arange(3_000))), "the price moves by 0.0001 in every bar"),
         (bars_of_closes(np.where(np.arange(3_000) // 290 % 2 == 0, 100.0, 101.0)), "different prices"),
         (dataclasses.replace(STEADY, close=np.where(np.arange(3_000) == 5, -1.0, STEADY.close)), "is not a positive"),
         (dataclasses.replace(STEADY, low=np.where(np.arange(3_000) == 5, np.nan, STEADY.low)), "T00:05:00"),

@@ -13,7 +13,7 @@ from fauxchange.realism.report.curves import (
     TAIL_SIGMAS,
     WEEK_RETURNS,
     curves_of,
-    weeks_of,
+    stretches_of,
 )
 
 
@@ -71,5 +71,5 @@ def test_bands_hold_the_median() -> None:
 def test_a_series_without_a_whole_week_is_drawn_as_it_is() -> None:
     short = bars_of_returns(0.001 * noise(3_000))
 
-    assert [len(week) for week in weeks_of([short])] == [3_001]
+    assert [len(week) for week in stretches_of([short])] == [3_001]
     assert curves_of("short", [short]).weeks == 1

@@ -1,17 +1,19 @@
 """The report as a page: whole, alone, escaped, and with everything in it."""
 
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
+from fauxchange.realism.bars import Bars
 from fauxchange.realism.distances import DISTANCES
 from fauxchange.realism.facts import FACTS
-from fauxchange.realism.judging import Row
-from fauxchange.realism.reference import Interval
-from fauxchange.realism.report.comparing import Similarity
+from fauxchange.realism.judging import WEEK_RETURNS, Row
+from fauxchange.realism.reference import Interval, reference
+from fauxchange.realism.report.comparing import Similarity, compare
 from fauxchange.realism.report.page import gauge, page, pictures_of
 
 VOID = {"meta", "br", "link", "img"}
@@ -114,12 +116,20 @@ def test_all_plots_are_drawn_with_a_caption_each(similarity: Similarity, text: s
     assert text.count("<figure>") == text.count("<figcaption>") == len(pictures) + 1  # and correlations
 
 
+def test_a_single_week_without_a_recording_is_drawn_too(runs: Mapping[str, Mapping[str, Bars]]) -> None:
+    week = runs["seed 1"]["BTC/USD"].part(0, WEEK_RETURNS + 1)
+
+    drawn = pictures_of(compare("BTC/USD", {"seed 1": week}, against=reference("BTC")))
+
+    assert "paths" in [picture.name for picture in drawn]
+
+
 def test_the_same_report_is_the_same_page(similarity: Similarity, text: str) -> None:
     assert page(similarity) == text
 
 
 @pytest.mark.parametrize(
-    ("value", "state"), [(0.5, "inside"), (-9.0, "below"), (9.0, "above"), (float("nan"), "above")]
+    ("value", "state"), [(0.5, "inside"), (-9.0, "below"), (9.0, "above"), (float("nan"), "unknown")]
 )
 def test_a_gauge_says_in_words_what_it_shows(value: float, state: str) -> None:
     interval = Interval(0.0, 1.0)

@@ -56,6 +56,14 @@ def test_every_kind_is_drawn_as_a_file_that_is_well_formed(kind: ScenarioKind, t
     assert [path.name for path in tmp_path.iterdir()] == ["x.svg"]
 
 
+def test_the_shortest_scenario_is_drawn_too(tmp_path: Path) -> None:
+    specs = [spec(ScenarioKind.RALLY, duration_ns=1_000_000)]
+
+    save(picture_of(bending(specs, default_instruments(("BTC/USD",)), seed=1), title="short"), tmp_path / "x.svg")
+
+    assert (tmp_path / "x.svg").stat().st_size > 0
+
+
 def test_a_picture_shows_who_is_named_or_else_the_first_symbol_of_the_market() -> None:
     known = ("BTC/USD", "ETH/USD", "SOL/USD")
     apart = spec(ScenarioKind.DIVERGENCE, symbols=("SOL/USD",), against=("ADA/USD",))

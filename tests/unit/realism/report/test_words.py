@@ -28,6 +28,12 @@ def verdict(*outside: str, coverage: float = 0.9, weeks: int = 48, by_scenario: 
     return Verdict(rows=tuple(rows), weeks=weeks, reference="BTC")
 
 
+def without(name: str) -> Verdict:
+    """Return a verdict for which a fact could not be judged."""
+    whole = verdict()
+    return replace(whole, rows=tuple(row for row in whole.rows if row.fact.name != name))
+
+
 def several(count: int, *, named: bool = False) -> list[str]:
     names = [fact.name for fact in FACTS if (fact.name in KEY_FACTS) == named]
     return names[:count]
@@ -41,6 +47,8 @@ def several(count: int, *, named: bool = False) -> list[str]:
         (verdict(*several(3)), "near"),
         (verdict(*several(9)), "near"),
         (verdict(*several(10)), "different"),
+        (without("hill"), "near"),
+        (replace(verdict("vr_15"), rows=verdict("vr_15").rows[7:8]), "different"),
         (verdict("hill"), "near"),
         (verdict(coverage=0.8), "near"),
         (verdict(weeks=12), "alike"),
@@ -78,6 +86,15 @@ def test_ranges_of_one_recording_are_said_to_be_narrow(comparison: Comparison) -
     # What real weeks reach was measured with ranges of several years, and says nothing of these.
     assert "83 %" not in text
     assert "18 to 27" not in text
+
+
+def test_ranges_of_one_recording_do_not_make_a_model_unacceptable(comparison: Comparison) -> None:
+    own = replace(comparison.against, name="BTC/USD (own recording, 29 days)")
+
+    text = words.verdict_text(replace(comparison, against=own, verdict=verdict("hill")))
+
+    assert "tail index is among the five that matter most" in text
+    assert "no acceptable model" not in text
 
 
 def test_what_lies_outside_is_named_with_its_value_and_its_side(comparison: Comparison) -> None:

@@ -35,6 +35,7 @@ _VOLUME = "volume vol base_volume volume_base qty quantity amount v"
 _BAR_PARTS = tuple(f"{part} {part}_price {part[0]}" for part in ("open", "high", "low", "close"))
 
 _QUOTE_CURRENCIES = "USD USDT USDC BUSD FDUSD TUSD DAI EUR GBP JPY CHF AUD CAD TRY BRL KRW BTC XBT ETH BNB"
+_QUOTING_COINS = "BTC XBT ETH BNB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,14 @@ def symbol_of(path: Path) -> str:
 
     Raises: ConfigurationError if it begins with none whose quote currency is well known
     """
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", path.name.partition(".")[0]) if word]
-    if len(words) >= 2 and words[1].upper() in _QUOTE_CURRENCIES.split() and len(words[0]) <= 16:
-        return f"{words[0].upper()}/{words[1].upper()}"
-    joined = words[0].upper() if words else ""
-    for quote in sorted(_QUOTE_CURRENCIES.split(), key=len, reverse=True):
+    quotes = _QUOTE_CURRENCIES.split()
+    words = [word.upper() for word in re.split(r"[^A-Za-z0-9]+", path.name.partition(".")[0]) if word]
+    # mine_btc_usd.csv holds BTC/USD sooner than MINE/BTC, but that is a guess.
+    is_ambiguous = len(words) >= 3 and words[1] in _QUOTING_COINS.split() and words[2] in quotes
+    if len(words) >= 2 and words[1] in quotes and len(words[0]) <= 16 and not is_ambiguous:
+        return f"{words[0]}/{words[1]}"
+    joined = words[0] if words else ""
+    for quote in sorted(quotes, key=len, reverse=True):
         base = joined.removesuffix(quote)
         if base != joined and 2 <= len(base) <= 10:
             return f"{base}/{quote}"

@@ -36,6 +36,7 @@ MAX_BYTES = 1 << 20
 ROOT_KEYS = ("format", "made_by", "law", "symbols")
 INITIAL_PRICE, SOURCE, VOLUME = "initial_price", "source", "volume"
 WRAP_AT = 110
+MOST_TOLD = 1e300
 
 
 class InvalidModel(ConfigurationError):
@@ -253,13 +254,15 @@ class _Reader:
         else:
             for key, node in symbols.value.items():
                 name = self._name(key, node)
-                if name is not None:
+                if name in sections:
+                    self.report(node, f"symbols.{key}", f"is a second section of {path_symbol(name)}")
+                elif name is not None:
                     sections[name] = self._section_of(node, f"symbols.{key}", base.of(name))
         of_base = {name: each.parameters for name, each in sections.items() if "/" not in name}
         of_symbol = {name: each.parameters for name, each in sections.items() if "/" in name}
         table = replace(base, **law, by_base={**base.by_base, **of_base}, by_symbol={**base.by_symbol, **of_symbol})
-        made_by = root.value.get("made_by")
-        return ModelFile(table=table, sections=sections, made_by=made_by.plain() if made_by is not None else {})
+        made_by = self._told(root, "made_by", "made_by")
+        return ModelFile(table=table, sections=sections, made_by=made_by)
 
     def section(self, node: Located, path: str, base: LmvParameters) -> SymbolModel:
         """Return the model of a section, which is a mapping."""
@@ -269,14 +272,22 @@ class _Reader:
         volume = self._numbers(node.value.get(VOLUME), f"{prefix}{VOLUME}", VOLUME_BOUNDS)
         price_node = node.value.get(INITIAL_PRICE)
         price = None if price_node is None else self._number(price_node, f"{prefix}{INITIAL_PRICE}", PRICE_BOUNDS)
-        source = node.value.get(SOURCE)
-        if source is not None and not isinstance(source.value, dict):
-            self.report(source, f"{prefix}{SOURCE}", "is not a table")
         return SymbolModel(
             parameters=replace(base, **own, volume=replace(base.volume, **volume)),
             initial_price=price,
-            source=source.plain() if source is not None and isinstance(source.value, dict) else {},
+            source=self._told(node, SOURCE, f"{prefix}{SOURCE}"),
         )
+
+    def _told(self, node: Located, key: str, path: str) -> Mapping[str, Any]:
+        """Return a table that is for people, as it is."""
+        told = node.value.get(key)
+        if told is None:
+            return {}
+        if not isinstance(told.value, dict):
+            self.report(told, path, "is not a table")
+            return {}
+        plain: dict[str, Any] = told.plain()
+        return plain
 
     def _section_of(self, node: Located, path: str, base: LmvParameters) -> SymbolModel:
         if isinstance(node.value, dict):
@@ -335,11 +346,13 @@ class _Reader:
 
     def _number(self, node: Located, path: str, within: Bounds) -> float | None:
         value = node.value
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        # An integer may have more digits than a float can hold: it is compared as it is.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -math.inf < value < math.inf:
             self.report(node, path, f"{_shown(value)} is not a number")
             return None
         if not within.low <= value <= within.high:
-            self.report(node, path, f"{value:g} is not within {within.low:g} and {within.high:g}")
+            told = f"{value:g}" if abs(value) < MOST_TOLD else "a number so large"
+            self.report(node, path, f"{told} is not within {within.low:g} and {within.high:g}")
             return None
         return float(value)
 

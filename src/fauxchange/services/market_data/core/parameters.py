@@ -1,8 +1,9 @@
 """Parameters of the price model LMV-J, per symbol and for the market they share.
 
-Defaults are calibrated on one public month of one-minute prices (`data/lmv-defaults.json`, by `fauxchange calibrate`).
-A symbol takes those of its base asset: `BTC/USDT` uses BTC's. A base asset that was never calibrated takes the generic
-set, which is ETH's. Loadings are what enters the model: a little above the correlations that come out.
+Defaults (`data/lmv-defaults.json`) are fitted by `fauxchange calibrate` to one public month of one-minute prices;
+`docs/calibration.md` says what was changed by hand since. A symbol takes those of its base asset: `BTC/USDT` uses
+BTC's. A base asset that was never calibrated takes the generic set, which is ETH's. Loadings are what enters the model:
+a little above the correlations that come out.
 """
 
 import hashlib

@@ -341,13 +341,14 @@ def test_progress_ends_at_the_size_of_the_file(tmp_path: Path, monkeypatch: pyte
         ("ETH-EUR.parquet", "ETH/EUR"),
         ("BTCUSDT-1m-2024.csv", "BTC/USDT"),
         ("solusd.csv", "SOL/USD"),
+        ("eth_btc_1m.csv", "ETH/BTC"),
     ],
 )
 def test_the_symbol_is_told_by_the_files_name(name: str, symbol: str) -> None:
     assert symbol_of(Path(name)) == symbol
 
 
-@pytest.mark.parametrize("name", ["trades.csv", "my_prices.csv", "2024.csv", ".csv"])
+@pytest.mark.parametrize("name", ["trades.csv", "my_prices.csv", "2024.csv", ".csv", "mine_btc_usd.csv"])
 def test_a_name_that_tells_no_symbol_is_refused_with_the_remedy(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"say so as in BTC/USD={name}"):
         symbol_of(Path(name))

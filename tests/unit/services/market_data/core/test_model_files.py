@@ -144,6 +144,12 @@ ETH = 5
         ("format = 1\n[symbols]\nBTC = 3", "is not a table of parameters"),
         ("format = [", "not TOML"),
         ("a" * (1 << 20) + "a", "more than"),
+        ("format = 1\nmade_by = 3\n[symbols.BTC]", "made_by: is not a table"),
+        ("format = 1\n[symbols.BTC]\nsource = 3", "symbols.BTC.source: is not a table"),
+        ("format = 1\n[symbols.BTC]\n[symbols.btc]", "symbols.btc: is a second section of BTC"),
+        ("format = 1\n[symbols.BTC-USD]\n[symbols.'BTC/USD']", "is a second section of BTC-USD"),
+        (f"format = 1\n[symbols.BTC]\nsigma = {'1' * 400}", "a number so large is not within"),
+        ("format = 1\n[symbols.BTC]\nsigma = nan", "nan is not a number"),
     ],
 )
 def test_rubbish_is_refused(text: str, told: str) -> None:
@@ -153,13 +159,15 @@ def test_rubbish_is_refused(text: str, told: str) -> None:
 def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
 
-    with pytest.raises(ConfigurationError, match="missing.toml cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"missing\.toml cannot be read"):
         load_model(tmp_path / "missing.toml")
     with pytest.raises(ConfigurationError, match="not UTF-8"):
         load_model(tmp_path / "bytes.toml")
 
 
-@pytest.mark.parametrize("document", [3, "x", [1], None, {"sigma": "wide"}, {"volume": {"level": None}}, {"sgma": 1}])
+@pytest.mark.parametrize(
+    "document", [3, "x", [1], None, {"sigma": "wide"}, {"volume": {"level": None}}, {"sgma": 1}, {"sigma": 10**400}]
+)
 def test_json_that_is_no_set_of_parameters_is_refused(document: object) -> None:
     with pytest.raises(InvalidModel):
         parameters_from_mapping(document, TABLE.of("BTC/USD"))

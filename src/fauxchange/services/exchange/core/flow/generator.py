@@ -55,6 +55,7 @@ from fauxchange.services.exchange.core.flow.layout import (
 from fauxchange.services.exchange.core.flow.parameters import (
     BUSY,
     CLASSES,
+    SLICE_NS,
     FlowAccounts,
     FlowInstrument,
     Intensity,
@@ -127,7 +128,7 @@ class OrderFlow:
         *,
         seed: int,
         intensity: Intensity = BUSY,
-        slice_ns: int = 100_000_000,
+        slice_ns: int = SLICE_NS,
         compiler: Callable[[Any], Any] = interpreted,
     ) -> None:
         check(len({each.number for each in instruments}) == len(instruments), "each instrument has one flow")

@@ -12,6 +12,9 @@ DAY_NOTIONAL: Final = 500_000_000
 """What is traded in a day of an instrument of which nothing else is known. Units: whole units of the quote asset"""
 DAY_VOLATILITY: Final = 0.03
 
+SLICE_NS: Final = 200_000_000
+"""The venue's slices, unless it is set otherwise: what the law was fitted with. Units: nanoseconds of venue time"""
+
 CLASSES: Final = 3
 """Near, middle and deep orders; each class has an account of its own, so that an order's account tells its class."""
 TAKERS: Final = 2
