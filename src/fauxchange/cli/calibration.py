@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -16,8 +17,10 @@ from rich.text import Text
 from fauxchange.cli.console import facts, messages, name_column, number_column, output, print_json, table
 from fauxchange.cli.options import Json, examples
 from fauxchange.cli.progress import LateProgress
+from fauxchange.cli.remote import ENV_FILE
 from fauxchange.cli.serving import ReadingProgress
 from fauxchange.domain.errors import ConfigurationError
+from fauxchange.domain.instruments import path_symbol
 from fauxchange.domain.times import NS_PER_MINUTE
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from fauxchange.realism.calibration.together import Calibration, Recorded
 
 MINUTES_A_YEAR = 365 * 24 * 60
+COARSE_TICK = 2e-4
+"""A tick of this share of the price shows in the returns of minutes."""
 EXAMPLES = examples(
     "fauxchange calibrate btc_usdt_1m.csv.gz",
     "fauxchange calibrate --symbol BTC-USD --out btc.toml prices.parquet",
@@ -199,13 +204,40 @@ def _nearness(each: "SymbolCalibration") -> str:
 
 def _next(calibration: "Calibration", files: list[str], out: Path) -> list[str]:
     """Return the commands that follow a calibration."""
-    tries = [f"fauxchange up --model {out}"]
-    first = next(iter(calibration.symbols.values())).series
-    if first.interval_ns == NS_PER_MINUTE:
-        tries.append(
-            f"fauxchange similarity --model {out} --real {files[0].partition('=')[2] or files[0]} --html report.html"
-        )
+    from fauxchange.platform.settings import load_settings
+    from fauxchange.realism.reference import LEAST_DAYS, reference_for
+
+    settings = load_settings(env_file=ENV_FILE)
+    series = [each.series for each in calibration.symbols.values()]
+    ticks = [
+        f"{each.symbol}={each.tick:.12f}".rstrip("0").rstrip(".")
+        for each in series
+        # The grid of a symbol that the settings do not know is made for prices of a hundred.
+        if float(settings.instrument(each.symbol).tick_size) > max(COARSE_TICK * each.price, each.tick)
+    ]
+    before = f"TICK_SIZES={','.join(ticks)} " if ticks else ""
+    served = {symbol.partition("/")[0] for symbol in settings.default_symbols}
+    others = [path_symbol(each.symbol) for each in series if each.symbol.partition("/")[0] not in served]
+    symbols = f" --symbols {','.join(others)}" if others else ""
+    tries = [f"{before}fauxchange up --model {out}{symbols}"]
+    if series[0].interval_ns == NS_PER_MINUTE:
+        real = shlex.quote(_named(files[0], series[0].symbol))
+        # Of fewer days no ranges are made.
+        against = "" if series[0].days > LEAST_DAYS else f" --reference {reference_for(series[0].symbol).name}"
+        tries.append(f"{before}fauxchange similarity --model {out} --real {real}{against} --html report.html")
     return tries
+
+
+def _named(file: str, symbol: str) -> str:
+    """Return a file as an argument from which its symbol is told."""
+    from fauxchange.services.market_data.clients.layouts import parse_replay_argument, symbol_of
+
+    _, path = parse_replay_argument(file)
+    try:
+        told = symbol_of(path)
+    except ConfigurationError:
+        told = ""
+    return str(path) if told == symbol else f"{path_symbol(symbol)}={path}"
 
 
 def _document(calibration: "Calibration", out: Path, text: str) -> dict[str, Any]:

@@ -280,6 +280,7 @@ def _measures(
     """Return what each symbol is held against, with its recording if there is one."""
     from fauxchange.realism.reference import bootstrap_reference, reference_for
     from fauxchange.realism.reference import reference as shipped
+    from fauxchange.realism.report.comparing import require_measurable
     from fauxchange.realism.report.markets import matching
 
     measures = {}
@@ -287,6 +288,8 @@ def _measures(
         real = matching(symbol, recordings)
         if recordings and real is None:
             raise InvalidRequest(f"--real has nothing of {symbol}; it has {joined(list(recordings))}")
+        if real is not None:
+            require_measurable(real)
         if reference is not None:
             against = shipped(reference)
         else:
@@ -341,7 +344,9 @@ def _compared(
         )
     return Similarity(
         comparisons=tuple(comparisons),
-        correlations=correlate(list(market.runs.values())),
+        correlations=correlate(
+            list(market.runs.values()), {symbol: real for symbol, (_, real) in measures.items() if real is not None}
+        ),
         origin={**market.origin, **({"real": real_files} if real_files else {})},
     )
 

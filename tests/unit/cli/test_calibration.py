@@ -1,5 +1,6 @@
 import io
 import json
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,11 +25,14 @@ def _short_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(together, "calibrate", partial(together.calibrate, simulated_days=3))
 
 
-def write_bars(path: Path, *, bars: int = 2_000, interval_ns: int = NS_PER_MINUTE, seed: int = 1) -> Path:
+def write_bars(
+    path: Path, *, bars: int = 2_000, interval_ns: int = NS_PER_MINUTE, seed: int = 1, cheaper: int = 0
+) -> Path:
+    """Write a random walk of prices around 100, or that many decimals below."""
     made = noise_bars(bars, interval_ns=interval_ns, seed=seed)
     assert made.volume is not None
     rows = [
-        f"{format_time(int(open_ns))},{close:.2f},{close:.2f},{close:.2f},{close:.2f},{volume:.3f}"
+        ",".join([format_time(int(open_ns)), *[f"{close / 10**cheaper:.{2 + cheaper}f}"] * 4, f"{volume:.3f}"])
         for open_ns, close, volume in zip(made.open_ns, made.close, made.volume, strict=True)
     ]
     path.write_text("\n".join(["time,open,high,low,close,volume", *rows]) + "\n")
@@ -45,10 +49,36 @@ def test_a_file_becomes_a_model_and_says_what_it_rests_on(run: Run, tmp_path: Pa
     assert "BTC/USDT" in result.stdout
     assert "2,000 bars of 1m" in result.stdout
     assert "kept as shipped: 1.4 days are fewer than 7" in result.stdout
-    assert "fauxchange up --model model.toml" in result.stderr
+    assert "\n  fauxchange up --model model.toml\n" in result.stderr
     assert model.sections["BTC"].source["file"] == "btc_usdt_1m.csv"
     assert model.made_by["seed"] == 1
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_cheap_coin_is_to_be_priced_on_its_own_tick(run: Run, tmp_path: Path) -> None:
+    write_bars(tmp_path / "shib_usdt_1m.csv", cheaper=7)
+
+    result = run("calibrate", "shib_usdt_1m.csv")
+
+    assert result.exit_code == 0
+    told = "TICK_SIZES=SHIB/USDT=0.000000001 fauxchange"
+    assert f"{told} up --model model.toml --symbols SHIB-USDT\n" in result.stderr
+    assert f"{told} similarity --model model.toml --real shib_usdt_1m.csv" in result.stderr
+    refused = run("similarity", "--model", "model.toml", "--symbol", "SHIB-USDT", "--weeks", "1", "--seeds", "1")
+    assert refused.exit_code == 2
+    assert "SHIB/USDT begins at" in refused.stderr
+    assert "TICK_SIZES=SHIB/USDT=1e-09" in refused.stderr
+
+
+def test_what_to_try_next_is_a_command_that_works(run: Run, tmp_path: Path) -> None:
+    write_bars(tmp_path / "my prices.csv")
+
+    told = run("calibrate", "--symbol", "btc-usd", "my prices.csv").stderr
+    line = next(line for line in told.splitlines() if " similarity " in line)
+    tried = run(*shlex.split(line)[1:-2], "--weeks", "1", "--seeds", "1", "--step", "1m")
+
+    assert line.endswith("--real 'BTC-USD=my prices.csv' --reference BTC --html report.html")
+    assert tried.exit_code == 0
 
 
 def test_the_same_file_and_seed_give_the_same_bytes(run: Run, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ Every statistic comes from a tape alone, and is nan where the tape is too short 
 depend on how long a tape is, so tapes are cut into windows as long as the recordings before they are compared.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -302,6 +301,3 @@ def _correlation(x: FloatArray, y: FloatArray) -> float:
     if x.std() == 0 or y.std() == 0:
         return float("nan")
     return float(np.corrcoef(x, y)[0, 1])
-
-
-Statistics = Mapping[str, float]

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fauxchange.domain.errors import InvalidRequest
 from fauxchange.realism.bars import Bars, FloatArray
-from fauxchange.realism.distances import Shape, common_times, correlations, distances, shape_of
+from fauxchange.realism.distances import Shape, common_times, correlations, distances, require_minutes, shape_of
 from fauxchange.realism.judging import WEEK_RETURNS, Verdict, judge, weeks_of, without_drift
 from fauxchange.realism.reference import Reference, reference_for
 from fauxchange.realism.report.curves import Curves, curves_of
@@ -16,6 +17,8 @@ from fauxchange.realism.report.targets import CORRELATION_MINUTES, correlation_t
 from fauxchange.services.market_data.core.scenarios import Timeline
 
 LEAST_COMMON_MINUTES = 2_880
+LEAST_STRETCH = 240
+"""Bars without a gap that a recording needs for its curves and distances."""
 STAND_IN = "SOL"
 """Whose recorded month is drawn for a symbol of which none is shipped."""
 PATHS = 2
@@ -101,8 +104,11 @@ def compare(
 
     `overlays` are the scenarios of each run; what they force is taken out before facts are judged.
 
-    Raises: InvalidRequest if a run is not of one-minute bars, or there is no whole week without a gap
+    Raises: InvalidRequest if a series is not of one-minute bars, there is no whole week without a gap, or the real
+            series is too short to be measured to
     """
+    if real is not None:
+        require_measurable(real)
     rest = {name: _rest(bars, (overlays or {}).get(name)) for name, bars in runs.items()}
     judged = {name: weeks_of(bars) for name, bars in rest.items()}
     under = bool(overlays)
@@ -134,20 +140,38 @@ def compare(
     )
 
 
-def correlate(runs: Sequence[Mapping[str, Bars]]) -> tuple[Correlations, ...]:
+def require_measurable(real: Bars) -> None:
+    """Refuse a recording that nothing can be measured to. Raises: InvalidRequest."""
+    require_minutes(real)
+    longest = max(map(len, real.runs()), default=0)
+    if longest < LEAST_STRETCH:
+        raise InvalidRequest(
+            f"the recording of {real.symbol} has {longest:,} one-minute bars without a gap; comparing with it takes at "
+            f"least {LEAST_STRETCH}",
+            code="too_little_history",
+            field="real",
+        )
+
+
+def correlate(
+    runs: Sequence[Mapping[str, Bars]], recordings: Mapping[str, Bars] | None = None
+) -> tuple[Correlations, ...]:
     """Return the correlations between the symbols of some runs, the mean over runs.
 
+    Targets are those of the recordings where each symbol has one and they have days in common, else the shipped ones.
     There are none of a single symbol, nor of files that have hardly a time in common.
     """
     symbols = tuple(runs[0])
     if len(symbols) < 2 or any(len(common_times(run)) < LEAST_COMMON_MINUTES for run in runs):
         return ()
+    real = {symbol: recordings[symbol] for symbol in symbols if symbol in recordings} if recordings else {}
+    is_recorded = len(real) == len(symbols) and len(common_times(real)) >= LEAST_COMMON_MINUTES
     return tuple(
         Correlations(
             minutes=minutes,
             symbols=symbols,
             generated=np.mean([correlations(run, minutes) for run in runs], axis=0),
-            targets=correlation_targets(symbols, minutes),
+            targets=correlations(real, minutes) if is_recorded else correlation_targets(symbols, minutes),
         )
         for minutes in CORRELATION_MINUTES
     )

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from fauxchange.domain.errors import InvalidRequest
 from fauxchange.domain.times import NS_PER_MINUTE
 from fauxchange.realism.bars import Bars
+from fauxchange.realism.distances import correlations
 from fauxchange.realism.facts import FACTS
 from fauxchange.realism.reference import bootstrap_reference, reference
 from fauxchange.realism.report.comparing import Comparison, Overlay, Similarity, compare, correlate
@@ -97,6 +99,15 @@ def test_a_scenario_s_drift_is_taken_out_before_facts_are_judged(runs: Runs) -> 
     assert bent.distances == pytest.approx(alone.distances, abs=0.01)
 
 
+def test_a_recording_that_nothing_can_be_measured_to_is_refused(runs: Runs) -> None:
+    series = runs["seed 1"]["BTC/USD"]
+
+    with pytest.raises(InvalidRequest, match="60 one-minute bars without a gap; comparing with it takes at least 240"):
+        compare("BTC/USD", {"seed 1": series}, against=reference("BTC"), real=series.part(0, 60))
+    with pytest.raises(InvalidRequest, match="has bars of 1h"):
+        compare("BTC/USD", {"seed 1": series}, against=reference("BTC"), real=series.gathered(60 * NS_PER_MINUTE))
+
+
 def test_correlations_are_means_over_runs_and_need_two_symbols(runs: Runs) -> None:
     both = correlate(list(runs.values()))
 
@@ -104,6 +115,19 @@ def test_correlations_are_means_over_runs_and_need_two_symbols(runs: Runs) -> No
     assert both[0].symbols == ("BTC/USD", "ETH/USD")
     assert 0.5 < both[0].generated[0, 1] < 0.95
     assert correlate([{"BTC/USD": runs["seed 1"]["BTC/USD"]}]) == ()
+
+
+def test_correlations_are_held_against_recordings_where_every_symbol_has_one(runs: Runs) -> None:
+    made, real = runs["seed 1"], runs["seed 2"]
+
+    own = correlate([made], real)
+    partly = correlate([made], {"BTC/USD": real["BTC/USD"]})
+
+    for each, shipped in zip(own, partly, strict=True):
+        assert each.targets is not None
+        assert shipped.targets is not None
+        assert each.targets.tolist() == correlations(real, each.minutes).tolist()
+        assert shipped.targets.tolist() != each.targets.tolist()
 
 
 def test_the_document_is_json_with_every_fact(similarity: Similarity) -> None:

@@ -59,17 +59,26 @@ MODELS: Mapping[str, ModelFactory] = {"lmv-j": LmvJ, "gbm": Gbm}
 """The models by name; another one is another entry."""
 
 
+FINE_TICK = 1e-4
+"""A tick of this share of the price is so fine that it hardly shows in minutes."""
+
+
 def with_prices(instruments: Sequence[Instrument], initial_prices: Mapping[str, Decimal]) -> tuple[Priced, ...]:
-    """Return instruments with their first prices: those given by symbol, or the defaults of their assets."""
-    return tuple(
-        Priced(
-            instrument=instrument,
-            initial_price=float(
-                initial_prices.get(instrument.symbol, initial_price(instrument.base, instrument.quote))
-            ),
-        )
-        for instrument in instruments
-    )
+    """Return instruments with their first prices: those given by symbol, or the defaults of their assets.
+
+    Raises: ConfigurationError if a price is less than a tick
+    """
+    priced = []
+    for each in instruments:
+        price = float(initial_prices.get(each.symbol, initial_price(each.base, each.quote)))
+        if price < float(each.tick_size):
+            raise ConfigurationError(
+                f"{each.symbol} begins at {price:g}, which is less than its tick of {float(each.tick_size):g}: give it "
+                f"a finer one, such as TICK_SIZES={each.symbol}={price * FINE_TICK:.0e}",
+                field="TICK_SIZES",
+            )
+        priced.append(Priced(instrument=each, initial_price=price))
+    return tuple(priced)
 
 
 @dataclass(slots=True)

@@ -270,6 +270,11 @@ async def test_rows_are_not_given_before_opening() -> None:
         await source().next(1)
 
 
+def test_a_price_below_its_tick_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"BTC/USD begins at 0\.009, .* tick of 0\.01.*BTC/USD=9e-07"):
+        source(initial_prices={"BTC/USD": Decimal("0.009")})
+
+
 @pytest.mark.parametrize("options", [{"model": "garch"}, {"interval_ns": 999_999}, {"interval_ns": 3_601 * NS_PER_S}])
 def test_a_source_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
