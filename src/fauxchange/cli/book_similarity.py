@@ -56,7 +56,7 @@ def show_book_similarity(
         similarity = book_similarity(simulation, against=against, told=working)
     if html is not None:
         from fauxchange.realism.book.page import page
-        from fauxchange.realism.report.pictures import write_whole
+        from fauxchange.realism.files import write_whole
 
         with messages().status("Drawing the report"):
             write_whole(html, page(similarity).encode())

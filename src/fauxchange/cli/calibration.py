@@ -1,6 +1,7 @@
 """`calibrate`: a price model from somebody's own recorded prices."""
 
 import hashlib
+import importlib.util
 import math
 import shlex
 import sys
@@ -68,10 +69,16 @@ def calibrate(
     From about a month of one-minute candles everything is fitted; from less, or from longer candles, what they
     support, and the rest stays as it is shipped. The same files and seed give the same model to the byte.
     """
-    from fauxchange.realism.calibration.files import check_target, need_scipy, write_model
+    from fauxchange.realism.files import need_target, write_whole
 
-    check_target(out, replace=force)
-    need_scipy()
+    need_target(out)
+    if out.exists() and not force:
+        raise ConfigurationError(
+            f"{out} is there already; write over it with --force, or name another file with --out",
+            field="out",
+        )
+    if importlib.util.find_spec("scipy") is None:
+        raise ConfigurationError("calibration needs SciPy, which is not installed: pip install 'fauxchange[realism]'")
     from fauxchange.realism.calibration.together import calibrate as fit
     from fauxchange.services.market_data.core.model_files import dump_model
 
@@ -80,7 +87,7 @@ def calibrate(
     with CalibrationProgress(shown=interactive) as progress:
         calibration = fit(recorded, seed=seed, progress=progress)
     text = dump_model(calibration.model, heading=_heading(recorded))
-    write_model(out, text)
+    write_whole(out, text.encode())
     if as_json:
         print_json(_document(calibration, out, text))
         return

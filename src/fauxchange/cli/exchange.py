@@ -78,6 +78,7 @@ def trades(
 ) -> None:
     """List the newest trades of a symbol, or follow them.
 
+    The list leaves out what background traders traded among themselves; `--follow` shows every trade.
     With `--follow` and `--json` each trade is one JSON object on a line.
     """
     venue = find_venue(url, data_dir)
@@ -92,7 +93,7 @@ def trades(
         print_json(document(page))
         return
     if not page.trades:
-        messages().print("there has been no trade")
+        messages().print("there has been no trade, unless among background traders: --follow shows theirs too")
         return
     listed = table(name_column("Trade"), "Side", *map(number_column, ("Price", "Quantity")), name_column("Time"))
     for trade in page.trades:

@@ -247,7 +247,8 @@ def _refuse_with_book(given: Mapping[str, object]) -> None:
 
 def _check_target(target: Path) -> None:
     # Before minutes of work, not after.
-    from fauxchange.realism.report.pictures import need_matplotlib, need_target
+    from fauxchange.realism.files import need_target
+    from fauxchange.realism.report.pictures import need_matplotlib
 
     need_matplotlib()
     need_target(target)
@@ -352,8 +353,8 @@ def _compared(
 
 
 def _write(compared: "Similarity", target: Path) -> None:
+    from fauxchange.realism.files import write_whole
     from fauxchange.realism.report.page import page
-    from fauxchange.realism.report.pictures import write_whole
 
     with messages().status("Drawing the report"):
         write_whole(target, page(compared).encode())

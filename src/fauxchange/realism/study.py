@@ -25,6 +25,7 @@ from fauxchange.domain.times import parse_duration
 from fauxchange.realism.bars import Bars
 from fauxchange.realism.calibration.together import Calibration, Recorded, read_recorded
 from fauxchange.realism.calibration.together import calibrate as fit
+from fauxchange.realism.files import write_whole
 from fauxchange.realism.recorded import bars_of_file
 from fauxchange.realism.reference import bootstrap_reference, reference_for
 from fauxchange.realism.reference import reference as shipped
@@ -33,7 +34,7 @@ from fauxchange.realism.report.comparing import Comparison, Similarity, correlat
 from fauxchange.realism.report.comparing import compare as held_against
 from fauxchange.realism.report.markets import Generated, Model, Simulation, model_named, simulated
 from fauxchange.realism.report.page import page, pictures_of
-from fauxchange.realism.report.pictures import Picture, write_whole
+from fauxchange.realism.report.pictures import Picture
 from fauxchange.realism.simulating import default_instruments
 from fauxchange.services.market_data.service.simulation import DEFAULT_MODEL
 

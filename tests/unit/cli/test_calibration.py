@@ -141,7 +141,7 @@ def test_a_model_that_is_there_is_kept_unless_it_is_said_otherwise(run: Run, tmp
         (["--symbol", "BTC-USD", "short.csv", "other.csv"], "--symbol is for one file"),
         (["BTC-USD=short.csv"], "100 bars of 1m over 1h40m are too short"),
         (["BTC-USD=rubbish.csv"], "rubbish.csv"),
-        (["BTC-USD=short.csv", "--out", "nowhere/model.toml"], "nowhere is not a folder"),
+        (["BTC-USD=short.csv", "--out", "nowhere/model.toml"], "there is no folder nowhere"),
         (["BTC-USD=short.csv", "--out", "folder"], "folder is a folder"),
     ],
 )

@@ -56,3 +56,13 @@ def test_trades_and_instruments_are_listed(run: Run, exchange: FakeExchange) -> 
 
     assert "59999.50" in run("trades", "BTC/USD").stdout
     assert "0.00001" in run("instruments").stdout
+
+
+def test_who_finds_no_trades_is_told_where_those_of_background_traders_are(run: Run, exchange: FakeExchange) -> None:
+    exchange.answers["GET /api/v1/trades/BTC-USD"] = (200, {"trades": [], "next_cursor": None})
+
+    result = run("trades", "BTC-USD")
+
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert "--follow" in result.stderr

@@ -68,7 +68,7 @@ def _change(path: Path, statement: str) -> None:
         ("fauxchange-journal.sqlite", "DELETE FROM journal WHERE first_sequence = 10", "10"),
         ("fauxchange-journal.sqlite", "UPDATE journal SET payload = x'00' WHERE first_sequence = 10", "10"),
         ("fauxchange.sqlite", "UPDATE exchange_trail SET hash = prev_hash", "records 1 to"),
-        ("fauxchange.sqlite", "DELETE FROM exchange_trail", "audit trail has 0 records"),
+        ("fauxchange.sqlite", "DELETE FROM exchange_trail", "audit trail ends with record 0"),
     ],
 )
 def test_what_was_changed_or_lost_is_named(run: Run, folder: Path, file: str, statement: str, named: str) -> None:

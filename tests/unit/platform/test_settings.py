@@ -338,8 +338,10 @@ def test_replay_files_may_carry_a_span() -> None:
     [
         {"REPLAY": "a.csv@soon.."},
         {"REPLAY": "a.csv@1970-01-02..1970-01-02"},
-        {"REPLAY_START": "1970-01-02", "REPLAY_END": "1970-01-02"},
-        {"REPLAY_END": "never"},
+        {"REPLAY": "a.csv", "REPLAY_START": "1970-01-02", "REPLAY_END": "1970-01-02"},
+        {"REPLAY": "a.csv", "REPLAY_END": "never"},
+        {"REPLAY_START": "1970-01-02"},
+        {"REPLAY_END": "1970-01-02"},
         {"REPLAY_TICKS": "many"},
     ],
 )

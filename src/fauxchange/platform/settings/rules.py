@@ -58,6 +58,13 @@ class CheckedSettings(BaseSettings):
             raise ValueError("longer than PRICE_UPDATE_INTERVAL, or quotes vanish between two prices")
         return stale_after_ns
 
+    @field_validator("replay_start_ns", "replay_end_ns", check_fields=False)
+    @classmethod
+    def _part_of_a_replay(cls, ts_ns: int | None, info: ValidationInfo) -> int | None:
+        if ts_ns is not None and not info.data.get("replay", True):
+            raise ValueError("set without REPLAY, so that there is nothing to take a part of")
+        return ts_ns
+
     @field_validator("replay_end_ns", check_fields=False)
     @classmethod
     def _end_after_the_start(cls, end_ns: int | None, info: ValidationInfo) -> int | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fauxchange.domain.errors import ConfigurationError
+from fauxchange.realism.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -150,35 +151,6 @@ def save(picture: Picture, target: Path) -> None:
         raise ConfigurationError(f"{target}: pictures are written as {' or '.join(FORMATS)}")
     content = picture.png() if target.suffix.lower() == ".png" else picture.file().encode()
     write_whole(target, content)
-
-
-def need_target(target: Path) -> None:
-    """Refuse a file that cannot be written, before the work. Raises: ConfigurationError."""
-    if target.is_dir():
-        raise ConfigurationError(f"{target} is a folder; name a file in it")
-    if not target.absolute().parent.is_dir():
-        raise ConfigurationError(f"there is no folder {target.parent} to write {target.name} to")
-    beside = _beside(target)
-    try:
-        beside.touch()
-        beside.unlink()
-    except OSError as exc:
-        raise ConfigurationError(f"{target} cannot be written: {exc.strerror}") from exc
-
-
-def write_whole(target: Path, content: bytes) -> None:
-    """Write a file at once: under another name first. Raises: ConfigurationError if it cannot be written."""
-    temporary = _beside(target)
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(target)
-    except OSError as exc:
-        temporary.unlink(missing_ok=True)
-        raise ConfigurationError(f"{target} cannot be written: {exc.strerror}") from exc
-
-
-def _beside(target: Path) -> Path:
-    return target.with_name(f".{target.name}.part")
 
 
 def label(axes: "Axes", *, x: str, y: str, title: str = "") -> None:
