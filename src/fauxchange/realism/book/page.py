@@ -115,7 +115,9 @@ def _gauge(row: BookRow) -> str:
 
 def _table(columns: Iterable[str], rows: str) -> str:
     heads = "".join(
-        f'<th class="n">{escape(name.removesuffix(".n"))}</th>' if name.endswith(".n") else f"<th>{escape(name)}</th>"
+        f'<th class="n" style="white-space: normal">{escape(name.removesuffix(".n"))}</th>'
+        if name.endswith(".n")
+        else f"<th>{escape(name)}</th>"
         for name in columns
     )
     return f'<div class="wide">\n<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n'

@@ -284,7 +284,7 @@ def unpack_batch(payload: bytes) -> Batch:
         matrix = unpack_rows(payload)
         begun = _HEAD.size + count * width * 8
         notes = _decode_notes(payload[begun : begun + size])
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise DamagedJournal(f"the notes of a batch cannot be read: {exc}") from exc
     entries += _unpack_singles(matrix, notes)
     return Batch(entries, matrix, entries[0].sequence, entries[0].ts_ns, blocks=False)
@@ -320,7 +320,7 @@ def _unpack_singles(matrix: Int64Array, notes: Sequence[Note]) -> list[Entry]:
 def _parts_of(payload: bytes) -> list[_Singles | _PackedBlock]:
     try:
         return _decode_parts(payload[_HEAD.size :])
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise DamagedJournal(f"the parts of a batch cannot be read: {exc}") from exc
 
 
@@ -345,7 +345,11 @@ def _widened(stored: bytes, width: int, count: int, offset: int) -> Int64Array:
 def _joined(matrices: Sequence[Int64Array], count: int) -> Int64Array:
     if sum(map(len, matrices)) != count or not count:
         raise DamagedJournal(f"a batch of {count} commands has {sum(map(len, matrices))}")
-    return matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
+    matrix = matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
+    first = int(matrix[0, C_SEQUENCE])
+    if not np.array_equal(matrix[:, C_SEQUENCE], np.arange(first, first + count)):
+        raise DamagedJournal(f"the parts of the batch that begins with command {first} do not follow on each other")
+    return matrix
 
 
 def _head(payload: bytes) -> tuple[int, int, int, int]:

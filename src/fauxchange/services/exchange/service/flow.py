@@ -14,6 +14,7 @@ The rules of this module:
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -152,7 +153,8 @@ class FlowMetrics:
     def __init__(self, metrics: MetricsPort) -> None:
         self.slices = metrics.counter("exchange_flow_slices_total", "Slices of the background order flow.")
         self.skipped = metrics.counter(
-            "exchange_flow_slices_skipped_total", "Slices left out because the one before was not carried out yet."
+            "exchange_flow_slices_skipped_total",
+            "Slices left out because the one before was not carried out yet, or the read models are far behind.",
         )
         self.commands = metrics.counter("exchange_flow_commands_total", "Commands of the background order flow.")
         self.refusals = metrics.counter(
@@ -312,19 +314,26 @@ class BackgroundFlow:
             due_ns = (self._clock.now_ns() // slice_ns + 1) * slice_ns
             await self._clock.sleep_until(due_ns, priority=FLOW_PRIORITY)
             # Whoever the clock has woken holds it: a virtual clock waits while the read models are far behind.
-            await self._room()
+            has_room = await self._has_room()
             if self._in_flight is not None:
                 self._metrics.skipped.inc()
                 continue
             self._look_around(self._clock.now_ns())
-            self._trade(due_ns - slice_ns, due_ns)
+            if has_room:
+                self._trade(due_ns - slice_ns, due_ns)
+            else:
+                self._metrics.skipped.inc()
 
-    async def _room(self) -> None:
-        """Wait while the read models are far behind, so that the flow is never what others are refused for."""
+    async def _has_room(self) -> bool:
+        """Wait while the read models are far behind; say whether they have come nearer.
+
+        So the flow is never what others are refused for.
+        """
         projector = self._use_cases.projector
         if projector.behind > MAX_BEHIND // 2:
             with suppress(Unavailable):
                 await projector.flush()
+        return projector.behind <= MAX_BEHIND // 2
 
     def _look_around(self, now_ns: int) -> None:
         """Let each instrument's traders act or not, as its price and its status say; see to funds."""
@@ -346,10 +355,18 @@ class BackgroundFlow:
         if desk.law is not None:
             desk.law.set_active(desk.listing.number, is_active)
         if not is_active and (desk.law is not None or desk.listing.number in self._left):
-            self._submit_rows([cancel_all(account, desk.listing.number) for account in self._accounts])
-            self._metrics.pulls.inc(1, desk.listing.symbol)
-            log.warning("flow_pulled", symbol=desk.listing.symbol, is_open=desk.listing.status == INSTRUMENT_OPEN)
+            rows = [cancel_all(account, desk.listing.number) for account in self._accounts]
+            if self._submit_rows(rows, partial(self._pulled, desk)):
+                self._metrics.pulls.inc(1, desk.listing.symbol)
+                log.warning("flow_pulled", symbol=desk.listing.symbol, is_open=desk.listing.status == INSTRUMENT_OPEN)
+            else:
+                desk.is_active = True
         self._metrics.inactive.set(sum(not each.is_active for each in self._desks.values()))
+
+    def _pulled(self, desk: _Desk, entry: Entry) -> None:
+        """Pull again with the next slice what the journal failed to store."""
+        if entry.failure is not None:
+            desk.is_active = True
 
     def _open(self, desks: Sequence[_Desk]) -> None:
         """Begin to trade in instruments that have got their first price, one law for those of an intensity."""
@@ -420,13 +437,16 @@ class BackgroundFlow:
                     rows.append(withdraw(account, asset, free - FLOW_FUNDS))
         self._submit_rows(rows)
 
-    def _submit_rows(self, rows: Sequence[Any]) -> None:
+    def _submit_rows(self, rows: Sequence[Any], done: Callable[[Entry], None] | None = None) -> bool:
+        """Hand commands over one by one; say whether they were taken."""
         if not rows:
-            return
+            return True
         try:
-            self._use_cases.submit(*(Entry(row_of(row), Note(FLOW_ORIGIN)) for row in rows))
+            self._use_cases.submit(*(Entry(row_of(row), Note(FLOW_ORIGIN), done) for row in rows))
         except Unavailable as exc:
             log.warning("flow_not_heard", reason=exc.message)
+            return False
+        return True
 
 
 def _instrument(desk: _Desk) -> FlowInstrument:

@@ -47,7 +47,7 @@ class Processor(Protocol):
 
 
 class Sequencer:
-    """Order, store and carry out commands. Units: max_queue in commands."""
+    """Order, store and carry out commands. Units: max_queue in commands, of which a block is one."""
 
     def __init__(
         self,
@@ -106,10 +106,10 @@ class Sequencer:
             raise Unavailable(
                 f"orders cannot be stored: {reason}", code="journal_unavailable", retry_after_s=RETRY_AFTER_S
             )
-        commands = sum(map(size_of, entries))
-        if self._queued + commands > self._max_queue:
+        # A block counts as one: however large, it is the only one, and must not be what others are refused for.
+        if len(self._queue) + len(entries) > self._max_queue:
             raise Unavailable(
-                f"{self._queued} commands wait already, which is the limit",
+                f"{len(self._queue)} commands wait already, which is the limit",
                 code="queue_full",
                 retry_after_s=RETRY_AFTER_S,
             )
@@ -118,7 +118,7 @@ class Sequencer:
             # From the first command that waits to the last that is answered, venue time stands still.
             self._clock.hold()
         self._queue.extend(entries)
-        self._queued += commands
+        self._queued += sum(map(size_of, entries))
         if not self._busy:
             self._scheduled = True
             self._loop.call_soon(self._store_next)

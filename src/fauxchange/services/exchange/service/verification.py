@@ -7,7 +7,7 @@ from itertools import zip_longest
 import numpy as np
 
 from fauxchange.data.ports import ExchangeReadModels, JournalRepository, KernelSnapshotRepository
-from fauxchange.domain.errors import DamagedJournal, InvalidRequest
+from fauxchange.domain.errors import DamagedJournal, InvalidRequest, InvariantViolation
 from fauxchange.domain.orders import TrailBlock
 from fauxchange.services.exchange.core.engine import Engine, load_state, state_hash
 from fauxchange.services.exchange.core.layout import E_SEQUENCE, words
@@ -107,7 +107,11 @@ class Verifier:
             raise DamagedJournal(f"the snapshot after command {sequence} cannot be loaded: {exc.message}") from exc
 
     async def _carry_out(self, batch: Batch) -> None:
-        count = self._engine.run(batch.rows)
+        try:
+            count = self._engine.run(batch.rows)
+        except InvariantViolation as exc:
+            # What was written by this program always follows; what another hand has written need not.
+            raise DamagedJournal(f"the journal cannot be carried out: {exc}") from exc
         events = words(self._engine.written(count))
         self._events += count
         bounds = np.searchsorted(events[:, E_SEQUENCE], np.arange(batch.first_sequence, batch.last_sequence + 2))

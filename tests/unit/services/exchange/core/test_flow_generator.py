@@ -56,8 +56,8 @@ def test_a_symbol_has_the_same_flow_whatever_other_symbols_there_are() -> None:
 
 def test_skipped_slices_use_up_their_words() -> None:
     straight, later = Market(intensity=CALM), Market(intensity=CALM)
-    straight.run(AHEAD * 0.1 + 1.0)
-    later.run(0.1)
+    straight.run(AHEAD * straight.flow.slice_ns / SECOND + 1.0)
+    later.run(later.flow.slice_ns / SECOND)
 
     later.now_ns = straight.now_ns
     straight.flow._seed(straight.now_ns // straight.flow.slice_ns)

@@ -112,6 +112,25 @@ def test_a_batch_whose_parts_are_no_parts_is_damaged() -> None:
         unpack_rows(bytes(payload))
 
 
+def test_parts_that_do_not_follow_on_each_other_are_damaged() -> None:
+    blocks = [Block(rows_at(1, 2), Note(Origin("flow"))) for _ in range(2)]
+    batch = seal(blocks, 7, NOW_NS)
+    blocks[1].sequence = 8
+
+    for read in (unpack_batch, unpack_rows):
+        with pytest.raises(DamagedJournal, match="begins with command 7"):
+            read(pack_batch(batch))
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_a_note_that_is_no_text_any_more_is_damaged(blocks: bool) -> None:
+    block = [Block(rows_at(1, 2), Note(Origin("flow")))] if blocks else []
+    payload = pack_batch(seal([single("somebody"), *block], 1, NOW_NS)).replace(b"somebody", b"some\xffody")
+
+    with pytest.raises(DamagedJournal, match="notes"):
+        unpack_batch(payload)
+
+
 def test_a_batch_of_a_later_version_is_refused() -> None:
     payload = bytearray(pack_batch(seal([single()], 1, NOW_NS)))
     payload[0] = 3

@@ -10,18 +10,21 @@ from order_flow_kit import ASK, BID, SLICE_NS, FlowWorld, Settings, connected
 
 from fauxchange.contracts.exchange.messages import KeyRequest, TransferRequest
 from fauxchange.data.memory.adapter import MemoryDataAdapter
-from fauxchange.data.ports import FillQuery, LedgerQuery, OrderQuery
-from fauxchange.domain.errors import DamagedJournal, Forbidden
+from fauxchange.data.ports import FillQuery, LedgerQuery, OrderQuery, Projection
+from fauxchange.domain.errors import DamagedJournal, Forbidden, Unavailable
 from fauxchange.domain.times import NS_PER_S
 from fauxchange.platform.ports import DependencyStatus
 from fauxchange.services.exchange.app.offline import rebuild_read_models, verify_stores
 from fauxchange.services.exchange.core.commands import withdraw
 from fauxchange.services.exchange.core.engine import interpreted
+from fauxchange.services.exchange.core.layout import C_TS_NS
 from fauxchange.services.exchange.core.vocabulary import FEE_ACCOUNT, Cause, InstrumentStatus
-from fauxchange.services.exchange.service.entries import Entry, Note, row_of
+from fauxchange.services.exchange.service import flow, use_cases
+from fauxchange.services.exchange.service.entries import Entry, Note, pack_batch, row_of, unpack_batch
 from fauxchange.services.exchange.service.exchange import TrailQuery
 from fauxchange.services.exchange.service.flow import FLOW_FUNDS, FUNDING_INTERVAL_NS
 from fauxchange.services.exchange.service.trail import read_block
+from fauxchange.services.exchange.service.verification import Verifier
 
 QUOTES = sorted((side, price) for away in range(3) for side, price in ((0, BID - away), (1, ASK + away)))
 
@@ -204,6 +207,51 @@ async def test_the_flow_goes_on_after_a_batch_that_the_journal_failed_to_store(
     await world.crash()
 
 
+async def test_orders_that_the_journal_kept_from_being_pulled_are_pulled_with_the_next_slice(
+    data: MemoryDataAdapter,
+) -> None:
+    journal = FaultyJournal(data.journal)
+    world = await FlowWorld(data, journal=journal).start()
+    await world.slices(2)
+    await world.exchange.service.set_instrument_status("BTC/USD", InstrumentStatus.CANCEL_ONLY, ORIGIN)
+    journal.fail_before = 1
+
+    await world.slices(1)
+    left = world.own_orders()
+    await world.slices(2)
+
+    assert left == QUOTES
+    assert not world.own_orders()
+    await world.crash()
+
+
+class StuckStore:
+    """Read models that store nothing."""
+
+    async def store(self, projection: Projection) -> None:
+        raise Unavailable("the disk is full")
+
+
+async def test_the_flow_stops_before_others_are_refused_because_read_models_are_far_behind(
+    world: FlowWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "MAX_BEHIND", 60)
+    monkeypatch.setattr(use_cases, "MAX_BEHIND", 60)
+    stored, world.exchange.projector._store = world.exchange.projector._store, StuckStore()
+
+    await world.slices(10)
+    behind = world.exchange.projector.behind
+    account = await world.exchange.account(USD="1000")
+    world.exchange.projector._store = stored
+    skipped = world.metric("exchange_flow_slices_skipped_total")
+    await world.slices(2)
+
+    assert 30 < behind < 30 + 14
+    assert world.venue.balance(account, 1).free
+    assert skipped > 0
+    assert world.metric("exchange_flow_slices_skipped_total") == skipped
+
+
 async def test_after_a_crash_the_flow_goes_on_with_the_orders_that_it_had(data: MemoryDataAdapter) -> None:
     world = await FlowWorld(data).start()
     await world.slices(3)
@@ -257,6 +305,28 @@ async def test_a_slice_that_was_tampered_with_is_found(data: MemoryDataAdapter) 
 
     with pytest.raises(DamagedJournal, match="do not have the hash"):
         list(read_block(changed))
+
+
+async def test_a_journal_that_cannot_be_carried_out_is_damaged(data: MemoryDataAdapter) -> None:
+    world = await FlowWorld(data).start()
+    await world.slices(2)
+    await world.stop()
+    forged = await connected()
+    async for batches in data.journal.read():
+        for batch in batches:
+            payload = batch.payload
+            if batch.last_sequence == world.venue.sequence:
+                # The journal's hashes are right again, but time goes back.
+                changed = unpack_batch(payload)
+                changed.matrix[:, C_TS_NS] -= 3600 * NS_PER_S
+                payload = pack_batch(changed)
+            await forged.journal.append(batch.first_sequence, batch.last_sequence, payload)
+    verifier = Verifier(forged.journal, data.kernel_snapshots, data.exchange, compiler=interpreted)
+
+    with pytest.raises(DamagedJournal, match="time never goes back"):
+        await verifier.verify()
+
+    await forged.disconnect()
 
 
 async def test_background_accounts_are_the_venues_own(world: FlowWorld) -> None:

@@ -79,7 +79,7 @@ def test_progress_is_told_and_time_is_measured_by_the_clock_that_is_given() -> N
 
     assert done.seconds == 2.5
     assert told == sorted(told)
-    assert len(told) == 10
+    assert len(told) == SECOND // market.flow.slice_ns
 
 
 def test_a_run_without_a_price_to_begin_with_is_refused() -> None:

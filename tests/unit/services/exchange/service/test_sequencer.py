@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest
 from exchange_kit import ORIGIN, Exchange, FaultyJournal, order
 from redis_kit import eventually
 
 from fauxchange.data.memory.adapter import MemoryDataAdapter
 from fauxchange.domain.errors import Conflict, Unavailable
+from fauxchange.services.exchange.core.commands import cancel
+from fauxchange.services.exchange.service.entries import Block, Note, row_of
 from fauxchange.services.exchange.service.requests import Outcome
 from fauxchange.services.exchange.service.sequencer import ENOUGH, TURNS
 
@@ -224,6 +227,18 @@ async def test_a_full_queue_refuses_and_takes_nothing_of_what_it_refuses(exchang
     await exchange.sequencer.run_dry()
     assert len(outcomes) == 10_000
     assert len({outcome.placement.order.order_id for outcome in outcomes if outcome.placement}) == 10_000
+
+
+async def test_a_block_counts_as_one_command_however_large(exchange: Exchange) -> None:
+    account = await exchange.account(USD="1000000")
+    rows = np.tile(np.array(row_of(cancel(account, 999_999)), dtype=np.int64), (10_001, 1))
+    refused: list[Block] = []
+    exchange.service.submit(Block(rows, Note(ORIGIN), refused.append))
+
+    placed = await exchange.place(account, "buy", "0.00001", "50000")
+
+    assert placed.order.order_id
+    assert [block.failure for block in refused] == [None]
 
 
 async def test_closing_finishes_what_was_taken_in_and_refuses_the_rest(exchange: Exchange) -> None:

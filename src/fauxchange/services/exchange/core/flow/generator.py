@@ -88,6 +88,7 @@ from fauxchange.services.exchange.core.vocabulary import (
     COMMAND_CANCEL_ALL,
     COMMAND_PLACE,
     EVENT_TRADE,
+    HOUSE_ACCOUNT,
     SIDE_BUY,
     STP_EXPIRE_TAKER,
     TIME_GTC,
@@ -375,6 +376,9 @@ def press(events: Int64Array, states: FloatArray, numbers: Int64Array, accounts:
     """Add what others than the flow have bought to what presses on the price, and take off what they have sold."""
     for at in range(0, len(events), EVENT_WIDTH):
         if events[at + E_KIND] != EVENT_TRADE:
+            continue
+        # The house only follows the price, whoever trades with it.
+        if events[at + E_ACCOUNT] == HOUSE_ACCOUNT or events[at + E_MAKER_ACCOUNT] == HOUSE_ACCOUNT:
             continue
         lots = events[at + E_LOTS]
         if events[at + E_SIDE] != SIDE_BUY:
