@@ -265,10 +265,15 @@ class BackgroundFlow:
 
     def health(self) -> DependencyHealth:
         """Say whether all instruments that should have background traders do."""
-        missing = [symbol for symbol, desk in self._desks.items() if self.running and not desk.is_active]
+        # An instrument that an administrator has halted is as it should be.
+        missing = [
+            symbol
+            for symbol, desk in self._desks.items()
+            if self.running and not desk.is_active and desk.listing.status == INSTRUMENT_OPEN
+        ]
         if missing:
             return DependencyHealth(
-                DependencyStatus.DEGRADED, f"no fresh price for, or no trading in, {', '.join(missing)}: no orders"
+                DependencyStatus.DEGRADED, f"no fresh price for {', '.join(missing)}: no background orders"
             )
         return DependencyHealth(DependencyStatus.OK)
 

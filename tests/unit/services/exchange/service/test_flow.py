@@ -160,11 +160,12 @@ async def test_orders_are_pulled_while_trading_is_halted_and_come_back(world: Fl
 
     await world.exchange.service.set_instrument_status("BTC/USD", InstrumentStatus.HALTED, ORIGIN)
     await world.slices(1)
-    halted = world.own_orders()
+    halted, health = world.own_orders(), world.flow.health()
     await world.exchange.service.set_instrument_status("BTC/USD", InstrumentStatus.OPEN, ORIGIN)
     await world.slices(1)
 
     assert not halted
+    assert health.status is DependencyStatus.OK, "a halt is what was asked for"
     assert world.own_orders() == QUOTES
     assert world.metric("exchange_flow_refusals_total") == 0
 
