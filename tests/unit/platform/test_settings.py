@@ -415,3 +415,9 @@ def test_passwords_of_urls_are_known_wherever_they_stand() -> None:
     settings = load({"POSTGRES_URL": "postgresql://user@db/venue?password=hidden", "REDIS_URL": "redis://:gone@cache"})
 
     assert {"hidden", "gone"} <= set(settings.secrets)
+
+
+@pytest.mark.parametrize("target", ["nonsense", "host:", ":9192", "host:port", "host:70000", "http://host:9192"])
+def test_a_gateways_target_is_an_address(target: str) -> None:
+    with pytest.raises(ConfigurationError, match="KERNEL_TARGET"):
+        load(KERNEL_TARGET=target)

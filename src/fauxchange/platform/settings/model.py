@@ -26,6 +26,7 @@ from fauxchange.platform.settings.declaring import (
 )
 from fauxchange.platform.settings.process_model import ProcessSettings
 from fauxchange.platform.settings.values import (
+    Address,
     AmountBySymbol,
     BandBySymbol,
     CountBySymbol,
@@ -342,8 +343,12 @@ class Settings(ProcessSettings):
     kernel_enabled: bool = flag("KERNEL_ENABLED", "false", "Whether the exchange lets gateways in")
     kernel_host: str = text("KERNEL_HOST", "127.0.0.1", "Address that the exchange listens on for gateways")
     kernel_port: int = port("KERNEL_PORT", "9192", "Port that the exchange listens on for gateways")
-    kernel_target: str = text(
-        "KERNEL_TARGET", "127.0.0.1:9192", "Where an exchange gateway finds the exchange's kernel process"
+    kernel_target: Address = setting(
+        "KERNEL_TARGET",
+        "127.0.0.1:9192",
+        "Where an exchange gateway finds the exchange's kernel process",
+        expected="an address such as 127.0.0.1:9192",
+        unit="HOST:PORT",
     )
     kernel_key: Secret = setting(
         "KERNEL_KEY",
