@@ -1012,6 +1012,10 @@ async def test_a_session_ends_with_the_next_command_or_heartbeat_once_its_key_is
     busy, idle = await venue.session(trader), await venue.session(trader)
 
     await venue.service.revoke_key(str(trader.account), trader.key, ORIGIN)
+    gateway = venue.gateway
+    if gateway is not None:
+        # Until then the kernel process refuses the command, and the session ends with the next one.
+        await until(lambda: not gateway.access.stands(trader.key))
     await busy.send(place("1", BUY, "0.01", "50000"))
     ended = await _end(busy)
     venue.heartbeat.beat()
