@@ -10,7 +10,7 @@ from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.listings import Asset, Listing
 from fauxchange.services.exchange.core import commands as ask
 from fauxchange.services.exchange.core.engine import interpreted, stamp
-from fauxchange.services.exchange.core.flow import BUSY, FlowInstrument, Intensity, OrderFlow
+from fauxchange.services.exchange.core.flow import BUSY, SLICE_NS, FlowInstrument, Intensity, OrderFlow
 from fauxchange.services.exchange.core.layout import COMMAND, H_SEQUENCE, H_TS_NS, Int64Array, Rows, words
 from fauxchange.services.exchange.core.state import balances, levels
 from fauxchange.services.exchange.service.headless import Anchors, headless_engine, run_headless
@@ -32,6 +32,7 @@ class Market:
         symbols: Sequence[str] = SYMBOLS[:1],
         flowing: Sequence[str] | None = None,
         intensity: Intensity = BUSY,
+        slice_ns: int = SLICE_NS,
         compiler: Callable[[Any], Any] = interpreted,
         **limits: int,
     ) -> None:
@@ -57,6 +58,7 @@ class Market:
             self.accounts,
             seed=seed,
             intensity=intensity,
+            slice_ns=slice_ns,
             compiler=compiler,
         )
         self.now_ns = START_NS

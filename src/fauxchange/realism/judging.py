@@ -136,15 +136,6 @@ def judge(windows: Sequence[Bars], against: Reference, *, under_scenario: bool =
     return Verdict(rows=tuple(rows), weeks=len(windows), reference=against.name)
 
 
-def judge_scenario(bars: Bars, against: Reference, timeline: Timeline, *, step_ns: int) -> Verdict:
-    """Judge weeks in which scenarios acted by what is left without the drift that they forced.
-
-    Raises: InvalidRequest if the bars are not of one minute, or hold no whole week
-    """
-    rest = without_drift(bars, timeline, step_ns=step_ns)
-    return judge(weeks_of(rest), against, under_scenario=True)
-
-
 def without_drift(bars: Bars, timeline: Timeline, *, step_ns: int) -> Bars:
     """Return bars whose closes lack what scenarios forced; the other prices are moved along.
 

@@ -13,7 +13,7 @@ from typer.testing import Result
 from fauxchange.cli import calibration
 from fauxchange.domain.times import NS_PER_HOUR, NS_PER_MINUTE, format_time
 from fauxchange.realism.calibration import together
-from fauxchange.services.market_data.core.model_files import load_model, read_model
+from fauxchange.services.market_data.core.model_files import read_model
 from fauxchange.services.market_data.core.parameters import default_table
 
 Run = Callable[..., Result]
@@ -107,7 +107,7 @@ def test_several_files_are_tied_to_each_other(run: Run, tmp_path: Path) -> None:
 
     assert result.exit_code == 0
     assert "Simulated correlations are within" in result.stdout
-    assert set(load_model(tmp_path / "two.toml").by_base) >= {"BTC", "ETH"}
+    assert set(read_model(tmp_path / "two.toml").table.by_base) >= {"BTC", "ETH"}
 
 
 def test_hourly_bars_are_fitted_as_far_as_they_go(run: Run, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_model_that_is_there_is_kept_unless_it_is_said_otherwise(run: Run, tmp
     assert (refused.exit_code, (tmp_path / "model.toml").read_text()) == (2, "mine")
     assert "--force" in refused.stderr
     assert run("calibrate", "btc_usd.csv", "--force").exit_code == 0
-    assert load_model(tmp_path / "model.toml").of("BTC/USD") != default_table().of("BTC/USD")
+    assert read_model(tmp_path / "model.toml").table.of("BTC/USD") != default_table().of("BTC/USD")
 
 
 @pytest.mark.parametrize(

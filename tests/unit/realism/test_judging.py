@@ -12,7 +12,7 @@ from fauxchange.domain.errors import InvalidRequest
 from fauxchange.domain.times import NS_PER_MINUTE
 from fauxchange.realism.bars import Bars
 from fauxchange.realism.facts import FACTS
-from fauxchange.realism.judging import WEEK_RETURNS, Verdict, judge, judge_scenario, weeks_of, without_drift
+from fauxchange.realism.judging import WEEK_RETURNS, Verdict, judge, weeks_of, without_drift
 from fauxchange.realism.recorded import bars_of_file
 from fauxchange.realism.reference import REFERENCES, Interval, Reference, reference
 from fauxchange.realism.simulating import START_NS, default_instruments, simulate
@@ -186,7 +186,7 @@ def test_scenarios_leave_the_facts_alone_that_their_direction_does_not_set(kind:
     bent = model("lmv-j", 6, timeline)
 
     verdicts: dict[str, Verdict] = {
-        symbol: judge_scenario(bars, reference(name), timeline, step_ns=STEP_NS)
+        symbol: judge(weeks_of(without_drift(bars, timeline, step_ns=STEP_NS)), reference(name), under_scenario=True)
         for (symbol, bars), name in zip(bent.items(), ("BTC", "ALT"), strict=True)
     }
 

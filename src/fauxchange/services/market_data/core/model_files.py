@@ -149,11 +149,6 @@ class ModelFile:
         return None
 
 
-def load_model(path: Path, base: LmvTable | None = None) -> LmvTable:
-    """Return the table of a model file. Raises: InvalidModel with everything that is wrong."""
-    return read_model(path, base).table
-
-
 def read_model(path: Path, base: LmvTable | None = None) -> ModelFile:
     """Read a model file; what it leaves out is that of `base` (default: the shipped table).
 

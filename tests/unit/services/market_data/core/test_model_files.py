@@ -15,10 +15,10 @@ from fauxchange.services.market_data.core.model_files import (
     ModelFile,
     SymbolModel,
     dump_model,
-    load_model,
     model_from_text,
     parameters_from_mapping,
     parameters_to_mapping,
+    read_model,
 )
 from fauxchange.services.market_data.core.parameters import LmvParameters, VolumeParameters, default_table
 
@@ -160,9 +160,9 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
 
     with pytest.raises(ConfigurationError, match=r"missing\.toml cannot be read"):
-        load_model(tmp_path / "missing.toml")
+        read_model(tmp_path / "missing.toml")
     with pytest.raises(ConfigurationError, match="not UTF-8"):
-        load_model(tmp_path / "bytes.toml")
+        read_model(tmp_path / "bytes.toml")
 
 
 @pytest.mark.parametrize(

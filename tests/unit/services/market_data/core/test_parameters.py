@@ -16,9 +16,10 @@ def test_five_assets_are_calibrated_and_others_are_generic() -> None:
 
 
 def test_loadings_stay_correlations() -> None:
-    for parameters in default_table().by_base.values():
+    for base, parameters in default_table().by_base.items():
         assert 0.85 < parameters.market_loading < 1.0
-        assert 0.8 < parameters.volatility_loading < 1.0
+        # In the recorded month the hourly volatility of ADA goes its own way more often than that of the others.
+        assert (0.85 if base == "ADA" else 0.95) < parameters.volatility_loading < 1.0
 
 
 def test_the_digest_tells_parameters_apart() -> None:
