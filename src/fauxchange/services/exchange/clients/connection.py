@@ -92,7 +92,7 @@ class Connection:
         self._accounts: dict[int, int] = {}
         self._last_id = 0
         self._live = False
-        self._heard_s = 0.0
+        self._hearing = links.Hearing(0.0)
         self._welcome: links.Welcome | None = None
         self._failure: FauxchangeError | None = None
         self._problem = ""
@@ -104,7 +104,7 @@ class Connection:
 
     def is_live(self) -> bool:
         """Say whether the kernel process has been heard of just now, and everything that it knows is known here."""
-        return self._live and asyncio.get_running_loop().time() - self._heard_s <= links.SILENCE_S
+        return self._live and self._hearing.is_fresh(asyncio.get_running_loop().time())
 
     def health(self) -> DependencyHealth:
         """Say how the link is."""
@@ -193,7 +193,7 @@ class Connection:
             try:
                 self._out = []
                 hello = links.Hello(self._version, self._gateway, self._replica.known())
-                self._heard_s = asyncio.get_running_loop().time()
+                self._hearing.heard(asyncio.get_running_loop().time())
                 async with asyncio.timeout(CONNECT_S):
                     await stream.write(pb.LinkBatch(messages=links.pack([links.encode(hello)])))
                     first = await stream.read()
@@ -212,7 +212,7 @@ class Connection:
     async def _read(self, stream: Any, batch: Any) -> None:
         loop = asyncio.get_running_loop()
         while batch is not grpc.aio.EOF:
-            self._heard_s = loop.time()
+            self._hearing.heard(loop.time())
             for message in links.read_from_kernel(batch.messages):
                 self._take(message)
             self._replica.publish()
@@ -227,12 +227,11 @@ class Connection:
                 await stream.write(pb.LinkBatch(messages=links.pack(batch)))
 
     async def _look_after(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(LOOK_S)
             self._out.append(links.encode(links.Beat()))
             self._something.set()
-            if loop.time() - self._heard_s > links.SILENCE_S:
+            if self._hearing.is_silent(LOOK_S):
                 raise Unavailable(f"it said nothing for {links.SILENCE_S:g} s")
 
     def _take(self, message: links.Message) -> None:

@@ -201,7 +201,7 @@ class Link:
         self._out: list[bytes] = []
         self._waiting_bytes = 0
         self._something = asyncio.Event()
-        self._heard_s = 0.0
+        self._hearing = links.Hearing(0.0)
         self._closed = False
         self.failure: FauxchangeError | None = None
         self._names: dict[Topic, tuple[str, int]] = {}
@@ -280,20 +280,18 @@ class Link:
                 raise self.failure
 
     async def _look_after(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._heard_s = loop.time()
         while True:
             await asyncio.sleep(links.BEAT_S)
             orders = self._service.sequencer.health()
             self.send(links.Beat(orders.detail if orders.status is DependencyStatus.DOWN else ""))
-            if loop.time() - self._heard_s > links.SILENCE_S:
+            if self._hearing.is_silent(links.BEAT_S):
                 self.fail(Unavailable(f"the gateway said nothing for {links.SILENCE_S:g} s", code="link_silent"))
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
         handlers = self._handlers
         while (batch := await self._context.read()) is not grpc.aio.EOF:
-            self._heard_s = loop.time()
+            self._hearing.heard(loop.time())
             for message in _read(batch):
                 handlers[type(message)](message)
 

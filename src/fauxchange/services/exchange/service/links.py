@@ -214,6 +214,34 @@ class Beat(Message, tag="beat"):
     problem: str = ""
 
 
+class Hearing:
+    """When the other end was heard last.
+
+    Units: seconds of the event loop's time
+    """
+
+    def __init__(self, now_s: float) -> None:
+        self.heard(now_s)
+
+    def heard(self, now_s: float) -> None:
+        """Take note of a word of the other end."""
+        self.last_s = now_s
+        self._unheard_s = 0.0
+
+    def is_fresh(self, now_s: float) -> bool:
+        """Say whether what the other end has told may still be used."""
+        return now_s - self.last_s <= SILENCE_S
+
+    def is_silent(self, pause_s: float) -> bool:
+        """Say whether the other end is gone; to be asked again and again after pauses that were meant to be so long.
+
+        The pauses count as they were meant: while this process stands still nobody is heard, which says nothing about
+        the other end.
+        """
+        self._unheard_s += pause_s
+        return self._unheard_s > SILENCE_S
+
+
 FromGateway = Hello | Admit | Charge | Watch | Unwatch | Leave | Left | Call | Beat
 FromKernel = Welcome | Accounts | Keys | ListingStatus | Told | Ready | Answer | Admitted | Beat
 

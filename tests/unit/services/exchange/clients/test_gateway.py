@@ -495,6 +495,23 @@ async def test_a_gateway_that_says_nothing_is_taken_for_gone(system: System, mon
     assert not system.exchange.venue.hub.subscribers
 
 
+def test_a_process_that_stood_still_takes_nobody_for_gone_and_nothing_for_fresh(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(links, "SILENCE_S", 2.0)
+    hearing = links.Hearing(100.0)
+
+    assert [hearing.is_silent(0.5) for _ in range(3)] == [False] * 3
+    # A minute passed within one pause: this process was stopped.
+    assert not hearing.is_silent(0.5)
+    assert not hearing.is_fresh(160.0)
+    assert hearing.is_silent(0.5)
+    hearing.heard(161.0)
+    assert hearing.is_fresh(163.0)
+    assert not hearing.is_fresh(163.1)
+    assert not hearing.is_silent(0.5)
+
+
 async def test_a_connection_that_goes_under_a_write_is_a_gateway_that_is_gone(system: System) -> None:
     class Broken:
         async def write(self, _: object) -> None:
