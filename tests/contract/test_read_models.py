@@ -1,14 +1,17 @@
 """What every store of the exchange's read models promises."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from fauxchange.data.ports import AccountQuery, DataAdapter, FillQuery, LedgerQuery, OrderQuery, Projection
 from fauxchange.domain.errors import InvalidRequest
+from fauxchange.domain.order_columns import LEDGER_COLUMNS, ORDER_COLUMNS, LedgerRows, RestingOrders
 from fauxchange.domain.orders import AccountRecord, FillRecord, KeyRecord, LedgerEntry, OrderRecord, TrailBlock
+from fauxchange.domain.trail import GENESIS, OpenBlock, Records
 
 OpenAgain = Callable[[], Awaitable[DataAdapter]]
 
@@ -89,16 +92,66 @@ def entry(event_sequence: int, asset: str = "USD", **changes: Any) -> LedgerEntr
     return msgspec.convert({"event_sequence": event_sequence, "asset": asset} | values | changes, LedgerEntry)
 
 
-def block(first: int, last: int) -> TrailBlock:
-    return TrailBlock(
+def block(first: int, last: int) -> OpenBlock:
+    """Return records of the trail, of two words and one event each."""
+    count = last - first + 1
+    notes = [f"note {sequence}".encode() for sequence in range(first, last + 1)]
+    records = Records(bytes(range(count)) * 16, notes, bytes(range(8)) * count, range(count + 1))
+    return OpenBlock(
+        width=2,
+        event_width=1,
         first_sequence=first,
         last_sequence=last,
         first_ns=first * 10,
         last_ns=last * 10,
-        prev_hash=f"{first:064x}",
-        hash=f"{last:064x}",
-        payload=bytes(range(256)),
+        parts=[records],
     )
+
+
+def chained(*blocks: OpenBlock) -> list[TrailBlock]:
+    """Return the blocks as they are stored, from the beginning of the trail on."""
+    last_hash, stored = GENESIS, []
+    for each in blocks:
+        stored.append(each.pack(last_hash))
+        last_hash = bytes.fromhex(stored[-1].hash)
+    return stored
+
+
+def resting(first: int, count: int, symbols: Sequence[str] = ("BTC/USD", "ETH/USD"), **changes: int) -> RestingOrders:
+    """Return orders of consecutive ids in columns; every third has no client order id."""
+    values = {
+        "order_type": 1,
+        "self_trade_prevention": 2,
+        "price_ticks": 6_000_000,
+        "order_lots": 100,
+        "fingerprint": 1,
+    }
+    numbers = np.zeros((count, len(ORDER_COLUMNS)), dtype=np.int64)
+    for index, order_id in enumerate(range(first, first + count)):
+        own = {"order_id": order_id, "account": 1 + order_id % 2, "instrument": order_id % len(symbols)}
+        own |= {"side": order_id % 2, "post_only": order_id % 2, "ts_ns": order_id * 10, "event_sequence": order_id * 3}
+        numbers[index] = [(values | own | changes).get(name, 0) for name in ORDER_COLUMNS]
+    names = [None if order_id % 3 == 0 else f"mine-{order_id}" for order_id in range(first, first + count)]
+    return RestingOrders(numbers, names, symbols)
+
+
+def posted(first: int, count: int, assets: Sequence[str] = ("BTC", "USD"), **changes: int) -> LedgerRows:
+    """Return postings of consecutive events in columns."""
+    numbers = np.zeros((count, len(LEDGER_COLUMNS)), dtype=np.int64)
+    for index, event_sequence in enumerate(range(first, first + count)):
+        own = {"event_sequence": event_sequence, "account": 1 + event_sequence % 2, "order_id": event_sequence}
+        own |= {"asset": event_sequence % len(assets), "delta_free": -5, "delta_held": 5, "cause": 3, "free": 100}
+        numbers[index] = [(own | changes).get(name, index) for name in LEDGER_COLUMNS]
+    return LedgerRows(numbers, assets)
+
+
+async def orders_and_entries(adapter: DataAdapter) -> tuple[list[OrderRecord], list[list[LedgerEntry]]]:
+    """Return all orders, and the ledger entries of the first two accounts, oldest first."""
+    orders = (await adapter.exchange.orders(OrderQuery(oldest_first=True, limit=10_000))).items
+    pages = [
+        await adapter.exchange.ledger(LedgerQuery(account=number, oldest_first=True, limit=10_000)) for number in (1, 2)
+    ]
+    return list(orders), [list(page.items) for page in pages]
 
 
 async def store(adapter: DataAdapter, **records: Any) -> None:
@@ -188,8 +241,8 @@ async def test_records_come_back_whole(adapter: DataAdapter) -> None:
     assert await exchange.order(2**62) == extremes
     assert (await exchange.fills(FillQuery(oldest_first=True))).items == everything["fills"]
     assert (await exchange.ledger(LedgerQuery(account=1, oldest_first=True))).items == everything["ledger"]
-    assert await exchange.trail(0, 10) == everything["trail"]
-    assert await exchange.last_trail() == everything["trail"][-1]
+    assert await exchange.trail(0, 10) == chained(*everything["trail"])
+    assert await exchange.last_trail() == chained(*everything["trail"])[-1]
     assert (await exchange.order(1)).post_only is False  # type: ignore[union-attr]  # it is there: see above
 
 
@@ -214,13 +267,70 @@ async def test_storing_twice_changes_nothing_and_later_records_replace_earlier_o
     assert await fill_keys(adapter, oldest_first=True) == [(1, False), (1, True)]
     assert await entry_keys(adapter, oldest_first=True) == [(1, "BTC"), (1, "USD")]
     assert await entry_keys(adapter, account=2) == [(1, "USD")]
-    assert await exchange.trail(0, 10) == [block(1, 5)]
+    assert await exchange.trail(0, 10) == chained(block(1, 5))
 
 
 async def test_of_two_records_with_one_key_in_a_projection_the_later_stays(adapter: DataAdapter) -> None:
     await store(adapter, orders=[order(1), order(2), order(1, status=CANCELED)])
 
     assert [found.status for found in (await adapter.exchange.orders(OrderQuery())).items] == [NEW, CANCELED]
+
+
+async def test_columns_are_stored_as_the_records_that_they_stand_for(adapter: DataAdapter) -> None:
+    extremes = resting(2**59, 2, price_ticks=GREATEST, fingerprint=LEAST, event_sequence=GREATEST)
+    columns = [resting(1, 5), resting(6, 3, ["SOL/USD"]), resting(9, 2), extremes]
+    rows = [posted(1, 4), posted(5, 2, ["SOL"], delta_free=LEAST, free=GREATEST), posted(7, 0), posted(7, 2)]
+    await store(adapter, resting=columns, postings=rows)
+    found = await orders_and_entries(adapter)
+    named = await adapter.exchange.named_orders(0)
+    await adapter.exchange.clear()
+
+    records = [record for part in columns for record in part.records()]
+    await store(adapter, orders=records, ledger=[entry for part in rows for entry in part.entries()])
+
+    assert found == await orders_and_entries(adapter)
+    assert named == await adapter.exchange.named_orders(0) == found[0] == records
+    assert [len(entries) for entries in found[1]] == [4, 4]
+
+
+async def test_order_in_columns_yields_to_its_record_in_the_same_projection(adapter: DataAdapter) -> None:
+    columns = resting(1, 3)
+    later = msgspec.structs.replace(columns.record(2), status=FILLED, cum_lots=100, leaves_lots=0, updated_ns=99)
+    mixed: dict[str, Any] = {
+        "resting": [columns],
+        "orders": [later, order(4)],
+        "ledger": [entry(1), entry(5, account=2)],
+        "postings": [posted(2, 3)],
+    }
+
+    await store(adapter, **mixed)
+    once = await orders_and_entries(adapter)
+    await store(adapter, **mixed)
+
+    assert once == await orders_and_entries(adapter)
+    assert once[0] == [columns.record(1), later, columns.record(3), order(4)]
+    assert [[found.event_sequence for found in entries] for entries in once[1]] == [[1, 2, 4], [3, 5]]
+
+
+async def test_record_replaces_an_order_that_was_stored_in_columns(adapter: DataAdapter) -> None:
+    columns = resting(1, 3)
+    await store(adapter, resting=[columns])
+    later = msgspec.structs.replace(columns.record(1), status=CANCELED, leaves_lots=0)
+
+    await store(adapter, orders=[later])
+
+    assert await adapter.exchange.order(1) == later
+    assert [found.order_id for found in await adapter.exchange.named_orders(10**9)] == [2, 3]
+
+
+async def test_more_columns_than_cross_at_once_are_stored_whole(adapter: DataAdapter) -> None:
+    columns = [resting(first, 900) for first in range(1, 8_101, 900)]
+
+    await store(adapter, resting=columns, postings=[posted(first, 900) for first in range(1, 8_101, 900)])
+
+    orders, entries = await orders_and_entries(adapter)
+    assert orders == [record for part in columns for record in part.records()]
+    assert [len(each) for each in entries] == [4_050, 4_050]
 
 
 async def test_refused_projection_stores_nothing(adapter: DataAdapter) -> None:
@@ -454,14 +564,28 @@ async def test_page_may_end_between_the_entries_of_an_event(adapter: DataAdapter
 
 
 async def test_trail_is_read_from_the_block_that_holds_a_sequence(adapter: DataAdapter) -> None:
-    blocks = [block(1, 5), block(6, 6), block(7, 20), block(21, 22)]
-    await store(adapter, trail=blocks)
+    given = [block(1, 5), block(6, 6), block(7, 20), block(21, 22)]
+    await store(adapter, trail=given)
 
+    blocks = chained(*given)
     assert await adapter.exchange.trail(0, 10) == blocks
     assert await adapter.exchange.trail(5, 10) == blocks
     assert await adapter.exchange.trail(6, 10) == blocks[1:]
     assert await adapter.exchange.trail(13, 1) == [blocks[2]]
     assert await adapter.exchange.trail(23, 10) == []
+
+
+async def test_trail_is_chained_to_the_last_block_that_is_stored_before(adapter: DataAdapter) -> None:
+    given = [block(1, 5), block(6, 6), block(7, 20)]
+    for each in given:
+        await store(adapter, trail=[each])
+    # As after a failure of which nobody knows whether it was stored.
+    await store(adapter, trail=[given[2]])
+
+    assert await adapter.exchange.trail(0, 10) == chained(*given)
+    await adapter.exchange.clear()
+    await store(adapter, trail=given[1:])
+    assert await adapter.exchange.trail(0, 10) == chained(*given[1:])
 
 
 @pytest.mark.parametrize("limit", [0, 10_001])
@@ -529,4 +653,4 @@ async def test_read_models_are_there_after_opening_again(open_again: OpenAgain) 
     assert (await after.exchange.accounts(AccountQuery())).items == [account(1)]
     assert await after.exchange.named_orders(0) == [order(1)]
     assert await entry_keys(after) == [(1, "USD")]
-    assert await after.exchange.last_trail() == block(1, 5)
+    assert await after.exchange.last_trail() == chained(block(1, 5))[-1]

@@ -41,7 +41,9 @@ async def story(folder: Path, step_ns: int) -> tuple[str, str, int]:
         await live.clock.step(250 * NS_PER_MS)
         state = service.state()
         await service.projector.flush()
-        return str(state["state_hash"]), service.projector.trail.last_hash.hex(), int(state["sequence"])
+        last = await service.read_models.last_trail()
+        assert last is not None
+        return str(state["state_hash"]), last.hash, int(state["sequence"])
 
 
 async def test_the_same_story_gives_the_same_venue_however_time_is_driven(tmp_path: Path) -> None:

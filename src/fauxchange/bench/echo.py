@@ -4,7 +4,8 @@
 
 What arrives is answered with what the venue answered (`sample`), unread: no signature, no order, no journal.
 
-* `rest`: the venue's HTTP server with its middleware and its framework; a handler that takes the body and answers;
+* `rest`: the venue's HTTP server with its middleware, and a handler that takes the body and answers, as directly as the
+  venue's own;
 * `websocket`: the same server and the venue's WebSocket protocol class; each frame is decoded as far as its `op`;
 * `grpc`: a `grpc.aio` server with a bidirectional stream that reads a message and writes one.
 
@@ -25,8 +26,11 @@ from fauxchange.bench.children import heard, run_child, tell
 from fauxchange.bench.order_clients import GRPC_METHOD, WEBSOCKET_PATH
 from fauxchange.domain.errors import InvalidRequest
 from fauxchange.platform.clock import WallClock
+from fauxchange.platform.garbage import settle_garbage_collector
 from fauxchange.platform.health import HealthRegistry
 from fauxchange.platform.http.app import HttpAppConfig, create_http_app
+from fauxchange.platform.http.bodies import strict_body
+from fauxchange.platform.http.direct import DIRECT
 from fauxchange.platform.http.rendered import Rendered
 from fauxchange.platform.http.server import HttpServer
 from fauxchange.platform.listening import Listener
@@ -35,7 +39,6 @@ from fauxchange.platform.streams.endpoint import Heartbeat, Operation, Peer, Ses
 from fauxchange.platform.streams.hub import Hub
 from fauxchange.platform.streams.topics import Topic
 from fauxchange.platform.streams.websocket import StreamEndpoint, websocket_factory
-from fauxchange.venue.process import settle_garbage_collector
 
 HOST: Final = "127.0.0.1"
 HEARTBEAT_S: Final = 5.0
@@ -75,9 +78,8 @@ async def serve_http(sample: bytes) -> tuple[str, Callable[[], Any]]:
     metrics = PrometheusMetrics("bench", "bench", "0")
     clock = WallClock()
 
-    @post("/orders")
-    async def echo(request: Request[Any, Any, Any]) -> Rendered[Any]:
-        await request.body()
+    @post("/orders", opt=DIRECT, dto=strict_body(msgspec.Raw))
+    async def echo(request: Request[Any, Any, Any], data: msgspec.Raw) -> Rendered[Any]:  # noqa: ARG001 - unread
         return Rendered(sample, status=201)
 
     app = create_http_app(

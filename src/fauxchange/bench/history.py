@@ -22,12 +22,12 @@ from fauxchange.data.tables import candles, price_feeds
 from fauxchange.domain.errors import check
 from fauxchange.domain.times import NS_PER_S, format_time
 from fauxchange.platform.clock import MAX_SPEED, VirtualClock
+from fauxchange.platform.garbage import settle_garbage_collector
 from fauxchange.platform.lifecycle import Supervisor
 from fauxchange.platform.logging import configure_logging
 from fauxchange.platform.metrics import PrometheusMetrics
 from fauxchange.platform.settings import load_settings
 from fauxchange.services.market_data.app import build_market_data, read_config, read_sources
-from fauxchange.venue.process import settle_garbage_collector
 
 DAY_S = 86_400
 START_NS = 1_767_225_600 * NS_PER_S

@@ -1,7 +1,7 @@
 """How much memory a process takes that keeps many open orders in the kernel, compiler and libraries included.
 
-The orders come from 10,000 accounts on 8 instruments, through a kernel that begins small and grows as a venue's does;
-its events are made and dropped. The baseline is a process that has compiled the same kernel and keeps no order.
+The orders come from 10,000 accounts on 8 instruments, through a kernel that begins with the rooms of a venue's; its
+events are made and dropped. The baseline is a process that has compiled the same kernel and keeps no order.
 Run as a module it is that process: it says when the orders are there, and waits to be looked at.
 """
 
@@ -16,7 +16,7 @@ from fauxchange.bench.kernel import FIRST_ACCOUNT, INSTRUMENTS, MIDDLE, setting_
 from fauxchange.bench.processes import Memory, own_child
 from fauxchange.domain.errors import check
 from fauxchange.platform.compiler import compile_kernel
-from fauxchange.services.exchange.core.engine import Engine, stamp
+from fauxchange.services.exchange.core.engine import ROOMY, Engine, new_state, stamp
 from fauxchange.services.exchange.core.layout import COMMAND, H_OPEN_ORDERS, Rows
 from fauxchange.services.exchange.core.vocabulary import CommandKind, OrderType, Side
 
@@ -79,7 +79,7 @@ def _memory_with(open_orders: int, accounts: int) -> Memory:
 def main() -> None:
     """Keep as many open orders as the parent asks for, until it is gone."""
     options = json.loads(sys.argv[1])
-    engine = Engine(compiler=compile_kernel)
+    engine = Engine(state=new_state(rooms=ROOMY), compiler=compile_kernel)
     fill(engine, options["accounts"], options["open_orders"])
     print("{}", flush=True)
     sys.stdin.read()

@@ -4,7 +4,7 @@ Queries are typed objects. Ranges are half-open: `start_ns <= t < end_ns`. Lists
 `next_cursor` of one page as `cursor` of the next query; it is None on the last page.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
@@ -12,14 +12,9 @@ from typing import Generic, Protocol, TypeVar
 from fauxchange.domain.audit import AuditEvent
 from fauxchange.domain.configuration import ConfigurationChange
 from fauxchange.domain.market_data import CandleRecord, MarketSnapshot, Metadata, PriceFeed, SymbolRecord
-from fauxchange.domain.orders import (
-    AccountRecord,
-    FillRecord,
-    KeyRecord,
-    LedgerEntry,
-    OrderRecord,
-    TrailBlock,
-)
+from fauxchange.domain.order_columns import LedgerRows, RestingOrders
+from fauxchange.domain.orders import AccountRecord, FillRecord, KeyRecord, LedgerEntry, OrderRecord, TrailBlock
+from fauxchange.domain.trail import OpenBlock
 from fauxchange.platform.ports import CacheRepository, DependencyHealth, ServiceDiscoveryRepository
 
 __all__ = [
@@ -214,17 +209,27 @@ class Projection:
     """What some consecutive commands change in the read models, stored all or none.
 
     `sequence` is that of the last command; records are whole, so that storing them twice changes nothing.
-    `document` is JSON that is kept beside the sequence (stream numbers and the like).
+    `document` is JSON that is kept beside the sequence (stream numbers and the like). `resting` and `postings` are
+    orders and ledger entries in columns; `orders` may hold a later state of one that is in `resting`, and wins. The
+    records of `trail` are chained to the last block that is stored before them.
     """
 
     sequence: int
     document: Metadata
     accounts: Sequence[AccountRecord] = ()
     keys: Sequence[KeyRecord] = ()
+    resting: Sequence[RestingOrders] = ()
     orders: Sequence[OrderRecord] = ()
     fills: Sequence[FillRecord] = ()
     ledger: Sequence[LedgerEntry] = ()
-    trail: Sequence[TrailBlock] = ()
+    postings: Sequence[LedgerRows] = ()
+    trail: Sequence[OpenBlock] = ()
+
+    @property
+    def size(self) -> int:
+        """How many records it has, the blocks of the trail apart."""
+        kinds: tuple[Sized, ...] = (self.accounts, self.keys, self.orders, self.fills, self.ledger)
+        return sum(map(len, (*kinds, *self.resting, *self.postings)))
 
 
 class JournalRepository(Protocol):

@@ -16,6 +16,7 @@ from fauxchange.domain.times import NS_PER_S
 from fauxchange.platform.chance import jitter
 from fauxchange.platform.clock import WallClock
 from fauxchange.platform.discovery import instance_name
+from fauxchange.platform.garbage import settle_garbage_collector
 from fauxchange.platform.health import HealthRegistry
 from fauxchange.platform.lifecycle import Component, Supervisor
 from fauxchange.platform.logging import register_secret
@@ -34,7 +35,7 @@ from fauxchange.services.market_data.app import read_config
 from fauxchange.services.market_data.app.gateway import MarketDataGateway
 from fauxchange.venue.listeners import PublicListeners, public_listeners
 from fauxchange.venue.plan import Addresses
-from fauxchange.venue.process import SWITCH_INTERVAL_S, data_folder, settle_garbage_collector
+from fauxchange.venue.process import SWITCH_INTERVAL_S, data_folder
 from fauxchange.venue.services import GATEWAYS, ServiceEntry
 from fauxchange.venue.stores import redis_config
 

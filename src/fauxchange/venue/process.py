@@ -5,7 +5,6 @@ what each is given, is said by `plan` and `composition`.
 """
 
 import fcntl
-import gc
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from fauxchange.domain.errors import ConfigurationError
 from fauxchange.domain.times import format_time
 from fauxchange.platform.clock import VirtualClock, WallClock
 from fauxchange.platform.discovery import instance_name
+from fauxchange.platform.garbage import settle_garbage_collector
 from fauxchange.platform.health import HealthRegistry
 from fauxchange.platform.http.app import AuditAppConfig, create_audit_app
 from fauxchange.platform.http.server import HttpServer
@@ -48,9 +48,6 @@ LOCK_FILE = "lock"
 SWITCH_INTERVAL_S = 0.000_5
 """How long the event loop may keep the interpreter lock from a thread that waits for it: those that write market data's
 history and the configuration's. At the default of 5 ms a commit beside a busy loop took up to 1.7 s."""
-
-GC_THRESHOLDS = (50_000, 20, 50)
-"""Collections as seldom as suits a process that makes thousands of short-lived objects a second, none in cycles."""
 
 
 class Process:
@@ -278,16 +275,6 @@ def run_process(plan: Plan) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     process.before_ready.append(settle_garbage_collector)
     return uvloop.run(process.run())
-
-
-def settle_garbage_collector() -> None:
-    """Leave what start-up has made out of every later collection.
-
-    Most of it lives as long as the process, and going through it stops the event loop for about a tenth of a second.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _clock(plan: Plan) -> WallClock | VirtualClock:

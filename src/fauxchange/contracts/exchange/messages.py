@@ -1,7 +1,7 @@
 """The exchange as JSON, over REST and WebSocket alike: decimals and ids are strings, times RFC 3339 UTC."""
 
 import re
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -95,29 +95,36 @@ class QuickOrder(OrderRequest, kw_only=True, forbid_unknown_fields=True, omit_de
     client_order_id: str | None = None
 
     def __post_init__(self) -> None:
-        symbol, quantity, price, name = self.symbol, self.quantity, self.price, self.client_order_id
-        # What is longer is not looked up, and so not remembered: nobody fills the memory with it.
-        if not (
-            len(symbol) <= MAX_TEXT
-            and _is_symbol(symbol)
-            and (quantity is None or (len(quantity) <= MAX_TEXT and _is_amount(quantity)))
-            and (price is None or (len(price) <= MAX_TEXT and _is_amount(price)))
-            and (name is None or _client_order_id(name) is not None)
-        ):
+        name = self.client_order_id
+        known = self.symbol in _symbols and self.quantity in _amounts and self.price in _amounts
+        if not ((known or self._is_learned()) and (name is None or _client_order_id(name) is not None)):
             raise ValueError("an OrderRequest says what is wrong, if anything is")
+
+    def _is_learned(self) -> bool:
+        """Remember this order's symbol and amounts if they are such; say whether they all are."""
+        return _learn(_symbols, _is_symbol, self.symbol) and all(
+            amount is None or _learn(_amounts, _is_amount, amount) for amount in (self.quantity, self.price)
+        )
 
 
 _client_order_id: Final = re.compile(_CLIENT_ORDER_ID).fullmatch
+_is_amount: Final = re.compile(_AMOUNT).fullmatch
+_is_symbol: Final = re.compile(_SYMBOL).fullmatch
+MAX_KNOWN: Final = 16_384
+"""So many symbols, and so many amounts, are remembered; with one more it begins anew."""
+_symbols: Final[set[str | None]] = {None}
+_amounts: Final[set[str | None]] = {None}
 
 
-@lru_cache(maxsize=16_384)
-def _is_amount(text: str) -> bool:
-    return re.fullmatch(_AMOUNT, text) is not None
-
-
-@lru_cache(maxsize=1_024)
-def _is_symbol(text: str) -> bool:
-    return re.fullmatch(_SYMBOL, text) is not None
+def _learn(known: set[str | None], is_one: Callable[[str], object], text: str) -> bool:
+    """Remember a text if it is what it should be, and so is short; say whether it is."""
+    if is_one(text) is None:
+        return False
+    if len(known) >= MAX_KNOWN:
+        known.clear()
+        known.add(None)
+    known.add(text)
+    return True
 
 
 class BatchRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

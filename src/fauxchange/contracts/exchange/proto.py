@@ -1,8 +1,8 @@
 """The exchange as protobuf: the messages of `messages` one by one, words as enums, times as timestamps."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -20,7 +20,18 @@ from fauxchange.contracts.exchange.messages import (
     TradeMessage,
     TransferMessage,
 )
+from fauxchange.contracts.exchange.render import order_message, time_text
 from fauxchange.contracts.exchange.v1 import exchange_pb2 as pb
+from fauxchange.domain.listings import Listing
+from fauxchange.domain.order_columns import (
+    O_ACCOUNT,
+    O_ORDER_ID,
+    O_ORDER_LOTS,
+    O_PRICE_TICKS,
+    O_SELF_TRADE_PREVENTION,
+    O_TS_NS,
+    RestingOrders,
+)
 from fauxchange.domain.orders import (
     ACCOUNT_STATUSES,
     INSTRUMENT_STATUSES,
@@ -311,6 +322,11 @@ def element(payload: bytes, field: int = 1) -> bytes:
     Source: Protocol Buffers encoding, "Length-Delimited Records"
     """
     length = len(payload)
+    # What nearly all are, as a whole.
+    if length < 1 << 7:
+        return b"%c%c%b" % (field << 3 | 2, length, payload)
+    if length < 1 << 14:
+        return b"%c%c%c%b" % (field << 3 | 2, length & 0x7F | 0x80, length >> 7, payload)
     out = bytearray((field << 3 | 2,))
     while length > 0x7F:
         out.append(length & 0x7F | 0x80)
@@ -318,3 +334,102 @@ def element(payload: bytes, field: int = 1) -> bytes:
     out.append(length)
     out += payload
     return bytes(out)
+
+
+# Orders that rest as they were placed. ------------------------------------------------------------------------------
+
+MAX_KINDS: Final = 4_096
+"""So many kinds of orders are remembered; with one more it begins anew."""
+RESULTS_FIELD: Final = pb.OrderStreamResponse.RESULTS_FIELD_NUMBER
+_ID_FIELD: Final = pb.OrderStreamResult.ID_FIELD_NUMBER
+_ORDER_FIELD: Final = pb.OrderStreamResult.ORDER_FIELD_NUMBER
+_NAME_FIELD: Final = pb.Order.CLIENT_ORDER_ID_FIELD_NUMBER
+_KIND_COLUMNS: Final = slice(O_ACCOUNT, O_SELF_TRADE_PREVENTION + 1)
+"""What orders of one kind have alike: account, instrument, side, type, time in force, post only, prevention."""
+_OWN_FIELDS: Final = (
+    "order_id",
+    "client_order_id",
+    "quantity",
+    "remaining_quantity",
+    "price",
+    "created_at",
+    "updated_at",
+)
+"""What an order does not have in common with others of its kind."""
+_ORDER: Final = b"%c%%c%%b%%b%c%%c%%b%c%%c%%b%c%%c%%b%%b%%b" % tuple(
+    field << 3 | 2
+    for field in (
+        pb.Order.ORDER_ID_FIELD_NUMBER,
+        pb.Order.QUANTITY_FIELD_NUMBER,
+        pb.Order.REMAINING_QUANTITY_FIELD_NUMBER,
+        pb.Order.PRICE_FIELD_NUMBER,
+    )
+)
+"""An order: its texts, each with tag and length, in their midst its client order id; its times; what its kind has."""
+
+
+class _Kind(NamedTuple):
+    """What makes texts of an order's quantity and price, and the fields that it has like all of its kind."""
+
+    quantity_text: Callable[[int], str]
+    price_text: Callable[[int], str]
+    fields: bytes
+
+
+class RestingResults:
+    """The results of orders that rest as they were placed, as elements of an OrderStreamResponse.
+
+    Each parses to what `order` makes of the order's record; its fields come in an order of their own.
+    """
+
+    def __init__(self, listing_of: Callable[[str], Listing]) -> None:
+        self._listing_of = listing_of
+        self._kinds: dict[tuple[int, ...], _Kind] = {}
+
+    def elements(self, orders: RestingOrders, begun: int, ids: Sequence[str]) -> list[bytes]:
+        """Return the results of the commands with these ids, whose orders are the rows from `begun` on."""
+        kinds, end = self._kinds, begun + len(ids)
+        results: list[bytes] = []
+        for command_id, name, row in zip(ids, orders.names[begun:end], orders.numbers[begun:end].tolist(), strict=True):
+            key = tuple(row[_KIND_COLUMNS])
+            kind = kinds.get(key)
+            if kind is None:
+                kind = self._remember(key, orders, row[O_ORDER_ID])
+            number = b"%d" % row[O_ORDER_ID]
+            quantity = kind.quantity_text(row[O_ORDER_LOTS]).encode()
+            price = kind.price_text(row[O_PRICE_TICKS]).encode()
+            told = _ORDER % (
+                len(number),
+                number,
+                b"" if name is None else element(name.encode(), _NAME_FIELD),
+                len(quantity),
+                quantity,
+                len(quantity),
+                quantity,
+                len(price),
+                price,
+                _times(row[O_TS_NS]),
+                kind.fields,
+            )
+            result = element(command_id.encode(), _ID_FIELD) + element(told, _ORDER_FIELD)
+            results.append(element(result, RESULTS_FIELD))
+        return results
+
+    def _remember(self, key: tuple[int, ...], orders: RestingOrders, order_id: int) -> _Kind:
+        record = orders.record(order_id)
+        listing = self._listing_of(record.symbol)
+        told = order(order_message(record, listing))
+        for field in _OWN_FIELDS:
+            told.ClearField(field)
+        if len(self._kinds) >= MAX_KINDS:
+            self._kinds.clear()
+        instrument = listing.instrument
+        kind = _Kind(instrument.quantities.text, instrument.prices.text, told.SerializeToString())
+        self._kinds[key] = kind
+        return kind
+
+
+@lru_cache(maxsize=256)
+def _times(ts_ns: int) -> bytes:
+    moment = timestamp(time_text(ts_ns))
+    return pb.Order(created_at=moment, updated_at=moment).SerializeToString()

@@ -39,6 +39,7 @@ from fauxchange.contracts.exchange.refusals import REFUSALS, refusal
 from fauxchange.domain.errors import FauxchangeError, Rejected
 from fauxchange.domain.instruments import Grid
 from fauxchange.domain.listings import Asset, Listing
+from fauxchange.domain.order_columns import RestingOrders
 from fauxchange.domain.orders import (
     ACCOUNT_STATUSES,
     INSTRUMENT_STATUSES,
@@ -236,6 +237,45 @@ def order_json(record: OrderRecord, listing: Listing, fills: Sequence[FillRecord
         f'"expires_at":{_plain(time_text(record.expires_ns)) if record.expires_ns else "null"},'
         f'"created_at":"{created_at}","updated_at":"{updated_at}","fills":{told}}}'
     ).encode()
+
+
+def resting_json(orders: RestingOrders, begun: int, count: int, listing_of: Callable[[str], Listing]) -> list[str]:
+    """Return `count` orders from row `begun` on, each as the text that `order_json` makes of its record.
+
+    They differ by id, quantity and price; what stands between these is made once for all that have it alike.
+    """
+    alike: dict[tuple[int, ...], _Alike] = {}
+    texts: list[str] = []
+    names = orders.names[begun : begun + count]
+    for row, name in zip(orders.numbers[begun : begun + count].tolist(), names, strict=True):
+        order_id, account, instrument, side, order_type, lives, post_only, prevention, ticks, lots, ts_ns, _, _ = row
+        kind = (account, instrument, side, order_type, lives, post_only, prevention, ts_ns)
+        if (shared := alike.get(kind)) is None:
+            shared = alike[kind] = _alike(orders.record(order_id), listing_of(orders.symbols[instrument]))
+        quantity_of, price_of, after_name, after_quantity, after_remaining, after_price = shared
+        quantity = quantity_of(lots)
+        texts.append(
+            f'{{"order_id":"{order_id}","client_order_id":{"null" if name is None else _quoted(name)}{after_name}'
+            f'"quantity":"{quantity}"{after_quantity}"remaining_quantity":"{quantity}"{after_remaining}'
+            f'"price":"{price_of(ticks)}"{after_price}'
+        )
+    return texts
+
+
+_Alike = tuple[Callable[[int], str], Callable[[int], str], str, str, str, str]
+
+
+def _alike(record: OrderRecord, listing: Listing) -> _Alike:
+    """Return what makes texts of quantities and prices, and what follows the four texts that orders differ by."""
+    quantity_of, price_of = listing.instrument.quantities.text, listing.instrument.prices.text
+    name = "null" if record.client_order_id is None else _quoted(record.client_order_id)
+    quantity = quantity_of(record.order_lots)
+    # A key in quotes is found where it is one: within a text quotes are escaped.
+    _, _, after = order_json(record, listing).decode().partition(f'"client_order_id":{name}')
+    after_name, _, after = after.partition(f'"quantity":"{quantity}"')
+    after_quantity, _, after = after.partition(f'"remaining_quantity":"{quantity}"')
+    after_remaining, _, after_price = after.partition(f'"price":"{price_of(record.price_ticks)}"')
+    return quantity_of, price_of, after_name, after_quantity, after_remaining, after_price
 
 
 @lru_cache(maxsize=1_024)

@@ -1,8 +1,10 @@
 """The exchange's read models in memory: accounts and open orders whole, the past in bounded numbers."""
 
+import asyncio
 import copy
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TypeVar
 
 from fauxchange.data.documents import decode_document, encode_document
@@ -30,6 +32,7 @@ from fauxchange.domain.orders import (
     OrderRecord,
     TrailBlock,
 )
+from fauxchange.domain.trail import GENESIS, OpenBlock
 
 Record = TypeVar("Record", AccountRecord, KeyRecord, OrderRecord)
 Row = TypeVar("Row")
@@ -52,17 +55,21 @@ class MemoryExchange:
     async def store(self, projection: Projection) -> None:
         """Store what a projection holds, and how far it goes."""
         document = encode_document(projection.document, field="document")
+        trail = await asyncio.to_thread(self._chained, projection.trail) if projection.trail else []
         self._accounts |= {record.account: copy.copy(record) for record in projection.accounts}
         self._keys |= {record.api_key: copy.copy(record) for record in projection.keys}
+        for resting in projection.resting:
+            for order in resting.records():
+                self._put_order(order)
         for order in projection.orders:
             self._put_order(copy.copy(order))
         for fill in projection.fills:
             self._fills.put(_ALL, _fill_position(fill), fill)
         if projection.fills:
             self._fills.trim(_ALL)
-        for entry in projection.ledger:
+        for entry in chain(projection.ledger, *(rows.entries() for rows in projection.postings)):
             self._put_entry(entry)
-        for block in projection.trail:
+        for block in trail:
             self._trail.put(_ALL, (block.first_sequence,), block)
         self._position = projection.sequence, document
 
@@ -138,6 +145,17 @@ class MemoryExchange:
         self._posted: deque[tuple[int, Position]] = deque()
         self._trail: MemoryTable[TrailBlock] = MemoryTable(self._capacity)
         self._position = 0, "{}"
+
+    def _chained(self, blocks: Sequence[OpenBlock]) -> list[TrailBlock]:
+        """Return the blocks, each behind the one before it, and the first behind those that are there."""
+        everything = Span("", (-1,), (blocks[0].first_sequence,), 1, newest_first=True)
+        before = self._trail.read(_ALL, everything)
+        last_hash = bytes.fromhex(before[0].hash) if before else GENESIS
+        chained: list[TrailBlock] = []
+        for block in blocks:
+            chained.append(block.pack(last_hash))
+            last_hash = bytes.fromhex(chained[-1].hash)
+        return chained
 
     def _put_order(self, order: OrderRecord) -> None:
         before = self._orders.get(_ALL, _order_position(order))

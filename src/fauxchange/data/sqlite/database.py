@@ -18,7 +18,7 @@ from fauxchange.data.sqlite.files import BUSY_TIMEOUT_MS, Open, open_connection,
 from fauxchange.data.sqlite.lanes import hold
 from fauxchange.data.sqlite.migrations import MIGRATIONS
 from fauxchange.data.sqlite.statements import SqliteStatement, create
-from fauxchange.data.sqlite.transactions import Executor, Recorder, TransactionLane
+from fauxchange.data.sqlite.transactions import Executor, TransactionLane
 from fauxchange.data.sqlite.writer import MAX_WAITING_ROWS, PROBE_INTERVAL_S, SqliteWriter
 from fauxchange.data.tables import METADATA, ONLY_POSTGRESQL, SCHEMA_VERSION, schema_version
 from fauxchange.domain.errors import ConfigurationError, Unavailable
@@ -100,10 +100,7 @@ class SqliteDatabase:
         if self._transactions is None:
             await self._writer.write(partial(_in_transaction, work), rows=rows)
             return
-        recorder = Recorder()
-        # Making the statements of many records takes milliseconds.
-        await asyncio.to_thread(work, recorder)
-        await self._transactions.carry_out(recorder.statements)
+        await self._transactions.carry_out(work)
 
     @property
     def waiting_rows(self) -> int:

@@ -27,9 +27,11 @@ from fauxchange.data.queries import (
     ledger_span,
     order_span,
 )
+from fauxchange.data.sqlite.columns import ColumnTables
+from fauxchange.data.sqlite.crossing import StoreBlock
 from fauxchange.data.sqlite.database import Connected
 from fauxchange.data.sqlite.statements import RecordPages, RecordTable, SqliteStatement
-from fauxchange.data.sqlite.transactions import Executor
+from fauxchange.data.sqlite.transactions import Executor, do
 from fauxchange.data.tables import (
     OPEN_ORDERS,
     exchange_accounts,
@@ -77,9 +79,8 @@ class SqliteExchange:
     async def store(self, projection: Projection) -> None:
         """Store what a projection holds, and how far it goes, in one transaction."""
         document = encode_document(projection.document, field="document")
-        kinds = (projection.accounts, projection.keys, projection.orders, projection.fills, projection.ledger)
         work = partial(self._statements.store, projection=projection, document=document)
-        await self._database().transact(work, rows=sum(map(len, kinds)) + 1)
+        await self._database().transact(work, rows=projection.size + 1)
 
     async def position(self) -> tuple[int, Metadata]:
         """Return the sequence and the document of the last projection stored; (0, {}) if there is none."""
@@ -156,6 +157,7 @@ class ExchangeStatements:
         self.order_records = RecordTable(exchange_orders, OrderRecord)
         self.fill_records = RecordTable(exchange_fills, FillRecord)
         self.ledger_records = RecordTable(exchange_ledger, LedgerEntry)
+        self._columns = ColumnTables()
         keys = exchange_keys.c
         chosen = select(exchange_keys).where(or_(bindparam("account").is_(None), keys.account == bindparam("account")))
         self.keys = self.key_records.packed(chosen.order_by(keys.created_ns, keys.api_key))
@@ -173,6 +175,8 @@ class ExchangeStatements:
         self.named = RecordPages(self.order_records, fixed=[], position=["updated_ns", "order_id"], conditions=[named])
         self._store_trail = _upsert(exchange_trail)
         trail = exchange_trail.c
+        before = select(trail.hash).where(trail.first_sequence < bindparam("first"))
+        self._hash_before = SqliteStatement(before.order_by(trail.first_sequence.desc()).limit(1))
         blocks = select(exchange_trail).order_by(trail.first_sequence).limit(bindparam("count"))
         self._trail = SqliteStatement(
             blocks.where(trail.first_sequence >= bindparam("first"), trail.last_sequence >= bindparam("after"))
@@ -196,12 +200,14 @@ class ExchangeStatements:
             (self.fill_records, projection.fills),
             (self.ledger_records, projection.ledger),
         ]
+        # Before the records, which may be those of the same orders later on.
+        self._columns.store(connection, projection.resting, projection.postings)
         for table, records in parts:
             if records:
                 table.upsert(connection, records)
         for block in projection.trail:
-            fields = {name: getattr(block, name) for name in block.__struct_fields__}
-            self._store_trail.execute(connection, **fields)
+            before = self._hash_before.parameters(first=block.first_sequence)
+            do(connection, StoreBlock(block, (self._hash_before.sql, before), self._store_trail.sql))
         self._store_position.execute(connection, name=_NAME, sequence=projection.sequence, document=document)
 
     def position(self, connection: sqlite3.Connection) -> tuple[int, str] | None:

@@ -20,7 +20,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -29,6 +31,11 @@ from fauxchange.domain.errors import Unavailable
 
 HEAD: Final = struct.Struct("<I")
 READ_BYTES: Final = 1 << 20
+KEPT_BYTES: Final = 1 << 24
+"""Above this, memory for a frame is given back when it was taken."""
+SEND_BYTES: Final = 1 << 20
+PIECES_AT_ONCE: Final = 8
+"""A piece is some 64 KiB at most, as pickles are written."""
 CLOSE_TIMEOUT_S: Final = 60.0
 LOCK_TIMEOUT_S: Final = 5.0
 LOCK_POLL_S: Final = 0.01
@@ -147,8 +154,8 @@ class ProcessLane:
         self._lock = lock
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
-        self._unsent: list[bytes] = []
-        self._unread = b""
+        self._unsent: deque[memoryview] = deque()
+        self._frames = Frames()
         self._closing = False
         self._ended = asyncio.Event()
         self._start()
@@ -160,10 +167,13 @@ class ProcessLane:
 
     def send(self, job: Any) -> None:
         """Hand a job over. Raises: Unavailable if there is no process and none can be started."""
+        self.send_frame(framed(job))
+
+    def send_frame(self, frame: Sequence[bytes]) -> None:
+        """Hand a job over that was `framed` elsewhere. Raises: as `send`."""
         if self._socket is None:
             self._start()
-        body = pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
-        self._write(HEAD.pack(len(body)) + body)
+        self._write(frame)
 
     async def close(self) -> str | None:
         """Let the process finish what it was given, and end it."""
@@ -197,55 +207,61 @@ class ProcessLane:
                 ours.close()
                 raise Unavailable(f"the process that writes {self._path} cannot be started: {exc}") from exc
         ours.setblocking(False)
+        # A projection waits in the system's memory, rather than for the loop to be told that there is room again.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         self._socket = ours
         self._ended.clear()
         self._loop.add_reader(ours.fileno(), self._readable, ours)
 
-    def _write(self, frame: bytes) -> None:
-        if self._unsent:
-            self._unsent.append(frame)
+    def _write(self, frame: Sequence[bytes]) -> None:
+        waits = bool(self._unsent)
+        self._unsent.extend(map(memoryview, frame))
+        if waits:
             return
-        sent = self._send(frame)
-        if sent < len(frame) and self._socket is not None:
-            self._unsent.append(frame[sent:])
+        self._push()
+        if self._unsent and self._socket is not None:
             self._loop.add_writer(self._socket.fileno(), self._writable)
 
     def _writable(self) -> None:
-        whole = b"".join(self._unsent)
-        sent = self._send(whole)
-        self._unsent = [whole[sent:]] if sent < len(whole) else []
+        self._push()
         if not self._unsent and self._socket is not None:
             self._loop.remove_writer(self._socket.fileno())
             if self._closing:
                 self._socket.shutdown(socket.SHUT_WR)
 
-    def _send(self, data: bytes) -> int:
+    def _push(self) -> None:
+        """Send some of what is unsent; not all, because the loop has others to serve."""
+        sent = self._send(list(islice(self._unsent, PIECES_AT_ONCE)))
+        while sent:
+            first = self._unsent.popleft()
+            if sent < len(first):
+                self._unsent.appendleft(first[sent:])
+            sent -= min(sent, len(first))
+
+    def _send(self, pieces: Sequence[memoryview]) -> int:
         """Return how many bytes the socket took; all of them, unread, if nobody is there: `_readable` hears of it."""
         if self._socket is None:
-            return len(data)
+            return sum(map(len, pieces))
         try:
-            return self._socket.send(data)
+            return self._socket.sendmsg(pieces)
         except BlockingIOError:
             return 0
         except OSError:
-            return len(data)
+            return sum(map(len, pieces))
 
     def _readable(self, channel: socket.socket) -> None:
         try:
-            data = channel.recv(READ_BYTES)
+            taken = channel.recv_into(self._frames.room())
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
+            taken = 0
+        if not taken:
             if not self._closing:
                 self._kill()
             self._end()
             return
-        data = self._unread + data if self._unread else data
-        bodies, self._unread = whole_frames(data)
-        for body in bodies:
-            answers, problem = pickle.loads(body)  # noqa: S301 - from our own process, over a socket nobody else has
+        for answers, problem in self._frames.take(taken):
             self._deliver(answers, problem)
 
     def _kill(self) -> None:
@@ -260,7 +276,8 @@ class ProcessLane:
             self._loop.remove_reader(channel.fileno())
             self._loop.remove_writer(channel.fileno())
             channel.close()
-        self._unsent, self._unread = [], b""
+        self._unsent.clear()
+        self._frames = Frames()
         code: int | None = None
         if process is not None:
             # It has closed its socket, which is the last thing that it does, or it was killed.
@@ -269,17 +286,62 @@ class ProcessLane:
         self._lost(f"the process that writes {self._path} has ended ({code})")
 
 
-def whole_frames(data: bytes) -> tuple[list[bytes], bytes]:
-    """Return the bodies of the whole frames that `data` begins with, and what is left."""
-    bodies: list[bytes] = []
-    at = 0
-    while len(data) - at >= HEAD.size:
-        end = at + HEAD.size + HEAD.unpack_from(data, at)[0]
-        if end > len(data):
-            break
-        bodies.append(data[at + HEAD.size : end])
-        at = end
-    return bodies, data[at:]
+class _Pieces:
+    """What a pickle is written to."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.write = self.written.append
+
+
+def framed(job: Any) -> list[bytes]:
+    """Return a job or an answer as it crosses a socket, piece by piece.
+
+    A projection is megabytes. In one piece it would take fresh memory from the system each time, page by page, which is
+    ten times the work of writing it.
+    """
+    pieces = _Pieces()
+    pickle.Pickler(pieces, pickle.HIGHEST_PROTOCOL).dump(job)
+    return [HEAD.pack(sum(map(len, pieces.written))), *pieces.written]
+
+
+class Frames:
+    """Takes what comes over a socket, always into the same memory, and returns what the whole frames say."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(READ_BYTES)
+        self._filled = 0
+
+    def room(self) -> memoryview:
+        """Return where that belongs which comes next."""
+        return memoryview(self._buffer)[self._filled :]
+
+    def take(self, count: int) -> list[Any]:
+        """Take note of so many bytes that came, and return the jobs or answers that are whole by now."""
+        self._filled += count
+        jobs: list[Any] = []
+        at, needed = 0, READ_BYTES
+        with memoryview(self._buffer) as view:
+            while self._filled - at >= HEAD.size:
+                begun = at + HEAD.size
+                end = begun + HEAD.unpack_from(view, at)[0]
+                if end > self._filled:
+                    needed = max(needed, end - at)
+                    break
+                jobs.append(pickle.loads(view[begun:end]))  # noqa: S301 - between two processes that nobody else reaches
+                at = end
+        self._keep(at, needed)
+        return jobs
+
+    def _keep(self, begun: int, needed: int) -> None:
+        """Go on with what is behind `begun`, in memory for so many bytes."""
+        size = len(self._buffer)
+        if begun or needed > size:
+            left = self._buffer[begun : self._filled]
+            if needed > size or size > KEPT_BYTES:
+                self._buffer = bytearray(needed)
+            self._buffer[: len(left)] = left
+            self._filled = len(left)
 
 
 async def hold(path: Path) -> int:

@@ -3,19 +3,22 @@
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from fauxchange.data.sqlite.files import BUSY_TIMEOUT_MS, Open
-from fauxchange.data.sqlite.lanes import ProcessLane
+from fauxchange.data.sqlite.lanes import ProcessLane, framed
 from fauxchange.domain.errors import InvariantViolation, Unavailable
 
 CACHE_KIB = 32_768
 """The indexes of a million orders are larger than the usual 2 MB, and are written all over."""
 
-Statement = tuple[str, Mapping[str, Any]]
-Transaction = Sequence[Statement]
+Rows = Iterable[Sequence[Any]]
+Job = Callable[["Executor"], None]
+Step = tuple[str, Mapping[str, Any]] | tuple[str, Rows] | Job
+"""A statement with its parameters, or one that is executed for each of some rows, or what has to look first."""
+Transaction = Sequence[Step]
 
 
 class Executor(Protocol):
@@ -25,22 +28,39 @@ class Executor(Protocol):
         """Execute a statement."""
         ...
 
+    def executemany(self, sql: str, rows: Rows, /) -> Any:
+        """Execute a statement for each row."""
+        ...
+
 
 class Recorder:
     """Stand in for a connection, and note what it was told to execute."""
 
     def __init__(self) -> None:
-        self.statements: list[Statement] = []
+        self.steps: list[Step] = []
 
     def execute(self, sql: str, parameters: Mapping[str, Any], /) -> "Recorder":
         """Note a statement."""
-        self.statements.append((sql, parameters))
+        self.steps.append((sql, parameters))
+        return self
+
+    def executemany(self, sql: str, rows: Rows, /) -> "Recorder":
+        """Note a statement and its rows, as they are: they are iterated over where they are written."""
+        self.steps.append((sql, rows))
         return self
 
     @property
     def rowcount(self) -> int:
         """How many rows a statement has changed: nobody knows yet."""
         return -1
+
+
+def do(executor: Executor, job: Job) -> None:
+    """Do a job where the transaction is carried out: it reads what is stored there, and may have to cross to there."""
+    if isinstance(executor, Recorder):
+        executor.steps.append(job)
+    else:
+        job(executor)
 
 
 class Transactions:
@@ -70,12 +90,12 @@ class Transactions:
         self._discard_connection()
         return None
 
-    def _carry_out(self, statements: Transaction) -> Exception | None:
+    def _carry_out(self, transaction: Transaction) -> Exception | None:
         try:
             connection = self._connected()
             connection.execute("BEGIN IMMEDIATE")
-            for sql, parameters in statements:
-                connection.execute(sql, parameters)
+            for step in transaction:
+                _carry_out(step, connection)
             connection.execute("COMMIT")
         except sqlite3.IntegrityError as exc:
             self._discard_connection()
@@ -119,10 +139,12 @@ class TransactionLane:
             "transactions", path, self._answered, self._lost, lock=lock, probe_interval_s=probe_interval_s
         )
 
-    async def carry_out(self, transaction: Transaction) -> None:
-        """Carry out a transaction. Raises: Unavailable; InvariantViolation if a constraint refuses it."""
+    async def carry_out(self, work: Job) -> None:
+        """Carry out what `work` executes. Raises: Unavailable; InvariantViolation if a constraint refuses it."""
+        # Making the statements of many records takes milliseconds, and copies of them some more.
+        frame = await asyncio.to_thread(_framed, work)
         done: asyncio.Future[None] = self._loop.create_future()
-        self._lane.send(transaction)
+        self._lane.send_frame(frame)
         self._waiting.append(done)
         await done
 
@@ -144,3 +166,20 @@ class TransactionLane:
     def _lost(self, reason: str) -> None:
         if self._waiting:
             self._answered([Unavailable(reason)] * len(self._waiting), reason)
+
+
+def _carry_out(step: Step, connection: sqlite3.Connection) -> None:
+    if not isinstance(step, tuple):
+        step(connection)
+        return
+    sql, given = step
+    if isinstance(given, Mapping):
+        connection.execute(sql, given)
+    else:
+        connection.executemany(sql, given)
+
+
+def _framed(work: Job) -> list[bytes]:
+    recorder = Recorder()
+    work(recorder)
+    return framed(recorder.steps)

@@ -7,7 +7,6 @@ jobs together with the writer's problem. It ends when the socket does. Signals t
 one that it works for.
 """
 
-import pickle
 import select
 import signal
 import socket
@@ -18,7 +17,7 @@ from typing import Any
 
 from fauxchange.data.sqlite.files import Open, open_connection
 from fauxchange.data.sqlite.journal_appender import JournalAppender
-from fauxchange.data.sqlite.lanes import HEAD, READ_BYTES, Writer, whole_frames
+from fauxchange.data.sqlite.lanes import Frames, Writer, framed
 from fauxchange.data.sqlite.transactions import Transactions
 
 WRITERS: dict[str, Callable[[Path, Open], Writer]] = {"journal": JournalAppender, "transactions": Transactions}
@@ -26,26 +25,23 @@ WRITERS: dict[str, Callable[[Path, Open], Writer]] = {"journal": JournalAppender
 
 def serve(channel: socket.socket, writer: Writer, probe_interval_s: float) -> None:
     """Do the jobs that come over `channel` until it ends."""
-    unread = b""
+    frames = Frames()
     while True:
         if writer.problem is not None and not select.select([channel], [], [], probe_interval_s)[0]:
             writer.probe()
             _tell(channel, [], writer)
             continue
-        data = channel.recv(READ_BYTES)
-        if not data:
+        taken = channel.recv_into(frames.room())
+        if not taken:
             # What was not whole was never handed over.
             return
-        data = unread + data if unread else data
-        bodies, unread = whole_frames(data)
-        if bodies:
-            jobs = [pickle.loads(body) for body in bodies]  # noqa: S301 - from the process that started this one
+        jobs = frames.take(taken)
+        if jobs:
             _tell(channel, writer.handle(jobs), writer)
 
 
 def _tell(channel: socket.socket, answers: list[Any], writer: Writer) -> None:
-    body = pickle.dumps((answers, writer.problem), pickle.HIGHEST_PROTOCOL)
-    channel.sendall(HEAD.pack(len(body)) + body)
+    channel.sendall(b"".join(framed((answers, writer.problem))))
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import msgspec
 from litestar import Litestar, MediaType, Response, Router, get
@@ -14,6 +13,7 @@ from fauxchange.domain.errors import Unavailable
 from fauxchange.domain.times import format_time
 from fauxchange.platform.health import HealthRegistry, HealthReport
 from fauxchange.platform.http.asgi import AsgiApp
+from fauxchange.platform.http.direct import DirectRoutes
 from fauxchange.platform.http.middleware import RequestLimits, wrap
 from fauxchange.platform.http.openapi import Document, DocumentedOnly, openapi_document
 from fauxchange.platform.http.problems import render_exception
@@ -96,7 +96,7 @@ def _litestar(handlers: Sequence[ControllerRouterHandler], document: Document, l
         logging_config=None,
         request_max_body_size=limits.max_body_bytes,
     )
-    return cast("AsgiApp", app)
+    return DirectRoutes(app)
 
 
 def _openapi_route(document: Document) -> ControllerRouterHandler:

@@ -30,13 +30,18 @@ class StrictBody(AbstractDTO[Any]):
 
     def decode_bytes(self, value: bytes) -> Any:
         """Return the body. Raises: InvalidRequest."""
-        if self.quick is not None:
+        return self.read(value)
+
+    @classmethod
+    def read(cls, value: bytes) -> Any:
+        """Return the body. Raises: InvalidRequest."""
+        if cls.quick is not None:
             try:
-                return self.quick.decode(value)
+                return cls.quick.decode(value)
             except _NOT_QUICK:
                 # What is wrong, if anything is, the other decoder tells.
                 pass
-        return decode_body(self.decoder, value)
+        return decode_body(cls.decoder, value)
 
     @classmethod
     def create_for_field_definition(

@@ -88,6 +88,10 @@ class Peer(Protocol):
         """Send an answer that was owed."""
         ...
 
+    def settle_all(self, payloads: Sequence[bytes]) -> None:
+        """Send answers that were owed, in this order."""
+        ...
+
     def hold(self) -> None:
         """Look at no further operation until `release`: what comes next depends on how this one ends."""
         ...

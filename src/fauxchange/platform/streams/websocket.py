@@ -12,8 +12,9 @@ too many answers are owed to it, frames wait where they are and nothing more is 
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from itertools import chain
 from typing import Any, Literal, cast
 
 import msgspec
@@ -38,7 +39,7 @@ from fauxchange.platform.streams.endpoint import (
     TopicResolver,
     begin,
 )
-from fauxchange.platform.streams.frames import text_frame
+from fauxchange.platform.streams.frames import text_frame, text_header
 from fauxchange.platform.streams.hub import Delivery, Hub
 from fauxchange.platform.streams.topics import Mailbox, StreamMessage, Topic
 from fauxchange.platform.tracing import RequestContext, request_context, serving
@@ -235,6 +236,9 @@ class WebSocketConnection(asyncio.Protocol):
     def answer(self, payload: bytes) -> None:
         """Send an answer, together with the others of this turn of the loop."""
         self._answers.append(text_frame(payload))
+        self._answer_soon()
+
+    def _answer_soon(self) -> None:
         if not self._answering:
             self._answering = True
             self._loop.call_soon(self._give_answers)
@@ -249,6 +253,13 @@ class WebSocketConnection(asyncio.Protocol):
         """Send an answer that was owed."""
         self._owed -= 1
         self.answer(payload)
+
+    def settle_all(self, payloads: Sequence[bytes]) -> None:
+        """Send answers that were owed, in this order."""
+        self._owed -= len(payloads)
+        # Headers and payloads are joined with everything else that is written.
+        self._answers += chain.from_iterable(zip(map(text_header, map(len, payloads)), payloads, strict=True))
+        self._answer_soon()
 
     def hold(self) -> None:
         """Act on no further frame until `release`."""

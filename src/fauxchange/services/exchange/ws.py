@@ -9,6 +9,7 @@ a frame is decoded and handed to the service, which calls back.
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from json.encoder import encode_basestring as _quoted
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -24,7 +25,13 @@ from fauxchange.contracts.exchange.messages import (
     QuickOrder,
     SymbolName,
 )
-from fauxchange.contracts.exchange.render import order_json, order_message, refusal_message, rejection_message
+from fauxchange.contracts.exchange.render import (
+    order_json,
+    order_message,
+    refusal_message,
+    rejection_message,
+    resting_json,
+)
 from fauxchange.domain.errors import (
     Conflict,
     FauxchangeError,
@@ -32,6 +39,7 @@ from fauxchange.domain.errors import (
     Rejected,
     Unauthenticated,
 )
+from fauxchange.domain.order_columns import RestingOrders
 from fauxchange.domain.orders import OrderRecord
 from fauxchange.platform.errors import answerable
 from fauxchange.platform.streams.endpoint import Heartbeat, Operation, Peer, Sessions, StreamLimits, StreamMetrics
@@ -158,7 +166,7 @@ class ExchangeSession:
         self._caller: Caller | None = None
         self._origin = Origin("")
         self._placing: dict[str, Change | None] = {}
-        """Orders on their way by client order id, each with the operation that waits for it."""
+        """Orders on their way by client order id, each with the operation that waits for it; no plain ones."""
         self._over = False
         self._leftovers: LeavesNothing | None = None
         self._unwatch: Unwatch | None = None
@@ -261,11 +269,29 @@ class ExchangeSession:
     # Placing
 
     def _place(self, operation: Place) -> None:
-        order = operation.order
-        self._service.submit_order(self._account(), order, self._origin, partial(self._placed, operation))
+        order, account = operation.order, self._account()
+        # A session that leaves nothing behind has to know the records of its orders.
+        if self._leftovers is None and self._service.submit_plain(account, order, self._origin, self, operation):
+            self._peer.owe()
+            return
+        self._service.submit_order(account, order, self._origin, partial(self._placed, operation))
         self._peer.owe()
         if order.client_order_id is not None:
             self._placing.setdefault(order.client_order_id, None)
+
+    def rested(self, orders: RestingOrders, begun: int, tokens: Sequence[Place]) -> None:
+        """Answer for plain orders that rest as they were placed."""
+        payloads = []
+        texts = resting_json(orders, begun, len(tokens), self._service.listing_of)
+        for operation, text in zip(tokens, texts, strict=True):
+            frame_id = operation.id
+            told = _quoted(frame_id) if isinstance(frame_id, str) else "null" if frame_id is None else frame_id
+            payloads.append(f'{{"op":"place","id":{told},"ok":true,"order":{text}}}'.encode())
+        self._peer.settle_all(payloads)
+
+    def told(self, token: Place, outcome: Outcome) -> None:
+        """Answer for a plain order, whatever came of it."""
+        self._peer.settle(self._answer(token, outcome))
 
     def _placed(self, operation: Place, outcome: Outcome) -> None:
         self._note(outcome)
@@ -304,9 +330,7 @@ class ExchangeSession:
         """Carry out what has waited for an order to be placed."""
         waiting = None if order.client_order_id is None else self._placing.pop(order.client_order_id, None)
         if waiting is not None:
-            if not self._over:
-                self.act(waiting)
-            self._peer.release()
+            self._act_at_last(waiting)
 
     def _note(self, outcome: Outcome) -> None:
         """Remember what this session would leave behind."""
@@ -338,11 +362,20 @@ class ExchangeSession:
     def _waits_for_order(self, operation: Change) -> bool:
         """Let an operation wait if it is about an order that is on its way, and all that follow with it."""
         name = operation.client_order_id
-        if name is None or name not in self._placing:
+        if name is None or self._caller is None:
             return False
-        self._placing[name] = operation
+        if name in self._placing:
+            self._placing[name] = operation
+        elif not self._service.when_placed(self._caller.account, name, partial(self._act_at_last, operation)):
+            return False
         self._peer.hold()
         return True
+
+    def _act_at_last(self, waiting: Operation) -> None:
+        """Carry out what has waited for an order."""
+        if not self._over:
+            self.act(waiting)
+        self._peer.release()
 
     def _cancel_all(self, operation: CancelAll) -> None:
         account = self._account()

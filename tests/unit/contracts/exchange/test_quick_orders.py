@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fauxchange.contracts.exchange import messages
 from fauxchange.contracts.exchange.messages import OrderRequest, QuickOrder
 
 QUICK = msgspec.json.Decoder(QuickOrder)
@@ -68,3 +69,27 @@ def test_the_usual_orders_are_decoded_quickly(changes):
 def test_what_is_wrong_is_not_decoded_quickly(changes):
     assert decoded(QUICK, LIMIT | changes) is None
     assert decoded(EXACT, LIMIT | changes) is None
+
+
+def test_what_was_seen_before_is_decoded_quickly_again_and_only_that():
+    assert decoded(QUICK, LIMIT | {"symbol": "SEEN/USD", "price": "123.5"}) is not None
+
+    again = decoded(QUICK, LIMIT | {"symbol": "SEEN/USD", "price": "123.5", "quantity": None})
+    parts = [decoded(QUICK, LIMIT | {"symbol": "SEEN/"}), decoded(QUICK, LIMIT | {"price": "123."})]
+
+    assert again is not None
+    assert parts == [None, None]
+    assert ("SEEN/USD" in messages._symbols, "123.5" in messages._amounts) == (True, True)
+    assert messages._symbols.isdisjoint({"SEEN/", "SEEN"})
+
+
+def test_no_more_is_remembered_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr(messages, "MAX_KNOWN", 10)
+    monkeypatch.setattr(messages, "_amounts", {None})
+
+    sizes = [
+        (decoded(QUICK, LIMIT | {"price": str(price)}) is not None, len(messages._amounts)) for price in range(100)
+    ]
+
+    assert all(is_quick and size <= 10 for is_quick, size in sizes)
+    assert decoded(QUICK, LIMIT | {"quantity": None, "price": None}) is not None

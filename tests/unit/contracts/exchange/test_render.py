@@ -2,6 +2,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from fauxchange.contracts.exchange.refusals import REFUSALS, refusal
 from fauxchange.domain.errors import NotFound, Rejected
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.listings import Asset, Listing
+from fauxchange.domain.order_columns import ORDER_COLUMNS, RestingOrders
 from fauxchange.domain.orders import (
     AccountRecord,
     FillRecord,
@@ -156,6 +158,44 @@ def test_an_order_written_at_once_is_byte_for_byte_its_encoded_message(record, f
     expected = msgspec.json.encode(render.order_message(record, listing(), fills))
 
     assert render.order_json(record, listing(), fills) == expected
+
+
+RESTING_ROWS = st.fixed_dictionaries(
+    {
+        "account": st.integers(2, 4),
+        "instrument": st.integers(0, 2),
+        "side": st.integers(0, 1),
+        "order_type": st.integers(0, 5),
+        "time_in_force": st.integers(0, 3),
+        "post_only": st.integers(0, 1),
+        "self_trade_prevention": st.integers(0, 3),
+        "price_ticks": st.integers(1, 2**62) | st.integers(1, 3),
+        "order_lots": st.integers(1, 2**62) | st.integers(1, 3),
+        "ts_ns": st.sampled_from([T0_NS, T0_NS + 1_000, 4_000_000_000 * 10**9]),
+        "event_sequence": st.integers(1, 2**62),
+        "fingerprint": st.integers(-(2**63), 2**63 - 1),
+    }
+)
+RESTING_NAMES = st.none() | st.sampled_from(["client_order_id", "null", '"quantity":"1', "1"]) | st.text(max_size=5)
+
+
+@given(st.lists(st.tuples(RESTING_ROWS, RESTING_NAMES), min_size=1, max_size=12), st.data())
+def test_resting_orders_written_together_are_byte_for_byte_what_each_is_alone(rows, data):
+    symbols = ("BTC/USD", "ETH/USD", "A/B")
+    listings = dict(
+        zip(symbols, (listing(), listing(tick="1", lot="0.25"), listing(tick="0.00005", lot="1")), strict=True)
+    )
+    numbers = [[17 + at, *(row[column] for column in ORDER_COLUMNS[1:])] for at, (row, _) in enumerate(rows)]
+    orders = RestingOrders(np.array(numbers, np.int64), [name for _, name in rows], symbols)
+    begun = data.draw(st.integers(0, len(rows)))
+    count = data.draw(st.integers(0, len(rows) - begun))
+
+    texts = render.resting_json(orders, begun, count, listings.__getitem__)
+
+    records = [orders.record(17 + at) for at in range(begun, begun + count)]
+    assert [text.encode() for text in texts] == [
+        render.order_json(record, listings[record.symbol]) for record in records
+    ]
 
 
 def test_an_order_says_everything_that_it_has():

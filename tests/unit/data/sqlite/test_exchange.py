@@ -9,7 +9,8 @@ import pytest
 from fauxchange.data.ports import AccountQuery, Projection
 from fauxchange.data.sqlite.adapter import SqliteDataAdapter
 from fauxchange.domain.errors import InvariantViolation, Unavailable
-from fauxchange.domain.orders import AccountRecord, KeyRecord, TrailBlock
+from fauxchange.domain.orders import AccountRecord, KeyRecord
+from fauxchange.domain.trail import OpenBlock, Records
 
 
 def projection(sequence: int) -> Projection:
@@ -22,14 +23,14 @@ def projection(sequence: int) -> Projection:
         ],
         keys=[KeyRecord(api_key=f"key {sequence}", account=1, label="", encrypted_secret="", created_ns=sequence)],
         trail=[
-            TrailBlock(
+            OpenBlock(
+                width=1,
+                event_width=1,
                 first_sequence=sequence,
                 last_sequence=sequence,
                 first_ns=1,
                 last_ns=1,
-                prev_hash="",
-                hash="",
-                payload=b"x",
+                parts=[Records(bytes(8), [b"x"], b"", (0, 0))],
             )
         ],
     )

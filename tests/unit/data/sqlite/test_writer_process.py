@@ -9,16 +9,18 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fauxchange.data.connected_journal import ConnectedJournal
-from fauxchange.data.ports import Projection
+from fauxchange.data.ports import LedgerQuery, OrderQuery, Projection
 from fauxchange.data.sqlite import lanes
 from fauxchange.data.sqlite.adapter import SqliteDataAdapter
 from fauxchange.data.sqlite.journal import JournalFile
-from fauxchange.data.sqlite.lanes import ProcessLane, hold, whole_frames
+from fauxchange.data.sqlite.lanes import KEPT_BYTES, READ_BYTES, Frames, ProcessLane, framed, hold
 from fauxchange.domain.errors import Conflict, InvariantViolation, Unavailable
-from fauxchange.domain.orders import TrailBlock
+from fauxchange.domain.order_columns import LEDGER_COLUMNS, ORDER_COLUMNS, LedgerRows, RestingOrders
+from fauxchange.domain.trail import GENESIS, OpenBlock, Records
 from fauxchange.platform.ports import DependencyStatus
 
 DEADLINE_S = 30.0
@@ -244,15 +246,11 @@ async def test_a_file_has_one_holder_and_who_waits_too_long_is_told(
     os.close(await hold(tmp_path / "journal.sqlite"))
 
 
-def block(first: int, last: int, payload: bytes = b"z" * 400_000) -> TrailBlock:
-    return TrailBlock(
-        first_sequence=first,
-        last_sequence=last,
-        first_ns=1,
-        last_ns=2,
-        prev_hash="0" * 64,
-        hash="1" * 64,
-        payload=payload,
+def block(first: int, last: int) -> OpenBlock:
+    count = last - first + 1
+    records = Records(bytes(8 * count), [b"z" * 400_000] * count, b"", [0] * (count + 1))
+    return OpenBlock(
+        width=1, event_width=1, first_sequence=first, last_sequence=last, first_ns=1, last_ns=2, parts=[records]
     )
 
 
@@ -264,7 +262,8 @@ async def test_read_models_are_stored_by_a_process_and_read_here(tmp_path: Path)
     await data.exchange.store(Projection(sequence=9, document={"a": 2}, trail=[block(6, 9)]))
 
     assert await data.exchange.position() == (9, {"a": 2})
-    assert [each.last_sequence for each in await data.exchange.trail(1, 10)] == [5, 9]
+    first = block(1, 5).pack(GENESIS)
+    assert await data.exchange.trail(1, 10) == [first, block(6, 9).pack(bytes.fromhex(first.hash))]
     await data.exchange.clear()
     assert await data.exchange.position() == (0, {})
     await data.disconnect()
@@ -302,16 +301,77 @@ async def test_a_number_that_no_column_holds_is_refused_and_the_process_goes_on(
     pid = transactions._lane.pid
 
     with pytest.raises(InvariantViolation, match="too large"):
-        await transactions.carry_out([("SELECT :number", {"number": 2**70})])
+        await transactions.carry_out(lambda executor: executor.execute("SELECT :number", {"number": 2**70}))
     await data.exchange.store(Projection(sequence=5, document={}))
 
     assert transactions._lane.pid == pid
     await data.disconnect()
 
 
-def test_frames_are_taken_when_they_are_whole() -> None:
-    one, two = lanes.HEAD.pack(3) + b"one", lanes.HEAD.pack(0)
+async def test_columns_are_stored_by_a_process_as_the_records_that_they_stand_for(tmp_path: Path) -> None:
+    data = SqliteDataAdapter(tmp_path / "fauxchange.sqlite", own_processes=True)
+    await data.connect()
+    numbers = np.arange(3 * len(ORDER_COLUMNS), dtype=np.int64).reshape(3, -1)
+    numbers[:, ORDER_COLUMNS.index("order_id")] = (1, 2, 3)
+    numbers[:, ORDER_COLUMNS.index("instrument")] = (0, 1, 0)
+    numbers[:, ORDER_COLUMNS.index("post_only")] = (1, 0, 1)
+    orders = RestingOrders(numbers, ["mine", None, "yours"], ["BTC/USD", "ETH/USD"])
+    postings = np.arange(2 * len(LEDGER_COLUMNS), dtype=np.int64).reshape(2, -1)
+    postings[:, LEDGER_COLUMNS.index("account")] = 1
+    postings[:, LEDGER_COLUMNS.index("asset")] = (1, 0)
+    rows = LedgerRows(postings, ["BTC", "USD"])
 
-    assert whole_frames(one + two + one[:5]) == ([b"one", b""], one[:5])
-    assert whole_frames(b"\1") == ([], b"\1")
-    assert whole_frames(one[:6]) == ([], one[:6])
+    await data.exchange.store(Projection(sequence=5, document={}, resting=[orders], postings=[rows]))
+
+    assert (await data.exchange.orders(OrderQuery(oldest_first=True))).items == list(orders.records())
+    assert (await data.exchange.ledger(LedgerQuery(account=1, oldest_first=True))).items == list(rows.entries())
+    await data.disconnect()
+
+
+async def test_columns_that_do_not_fit_together_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    data = SqliteDataAdapter(tmp_path / "fauxchange.sqlite", own_processes=True)
+    await data.connect()
+    numbers = np.zeros((2, len(ORDER_COLUMNS)), dtype=np.int64)
+    numbers[:, ORDER_COLUMNS.index("order_id")] = (1, 2)
+
+    with pytest.raises(InvariantViolation):
+        await data.exchange.store(
+            Projection(sequence=5, document={}, resting=[RestingOrders(numbers, ["mine"], ["BTC/USD"])])
+        )
+
+    assert (await data.exchange.orders(OrderQuery())).items == []
+    assert (await data.exchange.position())[0] == 0
+    await data.disconnect()
+
+
+def came(frames: Frames, data: bytes) -> list[object]:
+    """Return what the frames say that are whole with these bytes, which come in as many pieces as they have to."""
+    told: list[object] = []
+    while data:
+        room = frames.room()
+        taken = min(len(room), len(data))
+        room[:taken] = data[:taken]
+        room.release()
+        told += frames.take(taken)
+        data = data[taken:]
+    return told
+
+
+def test_frames_are_taken_when_they_are_whole() -> None:
+    one, two = b"".join(framed("one")), b"".join(framed(None))
+    frames = Frames()
+
+    assert came(frames, one + two + one[:5]) == ["one", None]
+    assert came(frames, one[5:]) == ["one"]
+    assert came(frames, one[:1]) == []
+    assert came(frames, one[1:6]) == []
+    assert came(frames, one[6:] + two) == ["one", None]
+
+
+def test_frames_larger_than_the_memory_for_them_are_taken_whole_and_it_is_given_back() -> None:
+    large = bytes(range(256)) * (KEPT_BYTES // 256) + b"end"
+    frames = Frames()
+
+    assert came(frames, b"".join([*framed("before"), *framed(large), *framed("behind")])) == ["before", large, "behind"]
+    assert came(frames, b"".join(framed("later"))) == ["later"]
+    assert len(frames.room()) == READ_BYTES

@@ -9,10 +9,13 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import msgspec
 import pytest
 from exchange_kit import ORIGIN, START_NS, Exchange, FaultyJournal
 from gateway_kit import Gateway, Kernel, until
 from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fauxchange.contracts.exchange.messages import AccountRequest, KeyRequest, TransferRequest
 from fauxchange.contracts.exchange.proto import element, timestamp
@@ -20,7 +23,7 @@ from fauxchange.contracts.exchange.v1 import exchange_pb2 as pb
 from fauxchange.contracts.exchange.v1 import exchange_pb2_grpc
 from fauxchange.data.memory.adapter import MemoryDataAdapter
 from fauxchange.data.ports import OrderQuery
-from fauxchange.domain.errors import Unavailable
+from fauxchange.domain.errors import InvalidRequest, Unavailable
 from fauxchange.domain.times import NS_PER_MS, NS_PER_S
 from fauxchange.platform.credentials import SecretBox, new_credentials
 from fauxchange.platform.health import HealthRegistry
@@ -30,10 +33,11 @@ from fauxchange.platform.rpc.server import GrpcServer
 from fauxchange.platform.streams.endpoint import Heartbeat, StreamLimits, StreamMetrics
 from fauxchange.platform.streams.hub import Delivery
 from fauxchange.platform.streams.topics import StreamMessage, Topic
-from fauxchange.services.exchange.rpc import SERVICE_NAME, ExchangeRpc, sessions
+from fauxchange.services.exchange.rpc import SERVICE_NAME, ExchangeRpc, parsing, sessions
 from fauxchange.services.exchange.rpc.callers import source_of
 from fauxchange.services.exchange.service.access import Access
 from fauxchange.services.exchange.service.limits import RateLimits
+from fauxchange.services.exchange.service.sequencer import FEW_ORDERS
 
 ADMIN_KEY = "the-admin-key"
 ADMIN = (("authorization", f"Bearer {ADMIN_KEY}"),)
@@ -419,6 +423,43 @@ async def test_rubbish_is_refused_by_its_field(venue: Venue, change: dict[str, A
     status, trailing = await _failure(venue.call(trader, "PlaceOrder", request))
 
     assert (status, trailing["fx-code"], trailing["fx-field"]) == (grpc.StatusCode.INVALID_ARGUMENT, code, field)
+
+
+_texts = st.sampled_from(["", "1", "0.5", "60000.25", "x", "1" * 41]) | st.text(max_size=5)
+_requests = st.builds(
+    pb.PlaceOrderRequest,
+    symbol=st.sampled_from(["BTC-USD", "btc/usd", "", "BTC", "A" * 17 + "/USD"]),
+    side=st.integers(0, 3),
+    type=st.integers(0, 8),
+    quantity=_texts,
+    quote_quantity=st.just("") | _texts,
+    price=_texts,
+    stop_price=st.just("") | _texts,
+    display_quantity=st.just("") | _texts,
+    time_in_force=st.integers(0, 5),
+    post_only=st.booleans(),
+    expires_at=st.none() | st.builds(Timestamp, seconds=st.integers(0, 10**12)),
+    self_trade_prevention=st.integers(0, 5),
+    client_order_id=st.sampled_from(["", "mine", "no spaces", "x" * 37]),
+)
+
+
+@given(_requests)
+def test_usual_orders_are_read_as_all_orders_are(request: pb.PlaceOrderRequest) -> None:
+    def read(reader: Any) -> Any:
+        try:
+            return msgspec.structs.asdict(reader(request))
+        except InvalidRequest as exc:
+            return exc.code, exc.message, exc.field
+
+    assert read(parsing.order_request) == read(parsing._order_request)
+
+
+def test_an_order_as_most_are_is_a_usual_one() -> None:
+    usual = parsing._usual_order(limit(BUY, "0.5", "60000", post_only=True, client_order_id="mine"))
+
+    assert usual is not None
+    assert msgspec.structs.asdict(usual)["price"] == "60000"
 
 
 @pytest.mark.parametrize(
@@ -917,17 +958,172 @@ async def test_reports_resume_where_an_earlier_session_ended(venue: Venue) -> No
     second.call.cancel()
 
 
-async def test_a_cancel_by_client_order_id_waits_for_an_order_on_its_way(venue: Venue) -> None:
+@pytest.mark.parametrize("options", [{}, {"answers_only": True}, {"cancel_on_disconnect": True}])
+async def test_a_cancel_by_client_order_id_waits_for_an_order_on_its_way(venue: Venue, options: dict[str, Any]) -> None:
     trader = await venue.trader(USD="100000")
-    session = await venue.session(trader)
+    session = await venue.session(trader, **options)
 
-    placed, canceled = await session.ask(
-        place("1", BUY, "0.1", "50000", client_order_id="mine"), cancel("2", client_order_id="mine")
+    placed, canceled, other = await session.ask(
+        place("1", BUY, "0.1", "50000", client_order_id="mine"),
+        cancel("2", client_order_id="mine"),
+        # There is only enough for it once the first one is canceled.
+        place("3", BUY, "1.95", "50000"),
     )
 
     assert canceled.order.order_id == placed.order.order_id
     assert canceled.order.status == pb.ORDER_STATUS_CANCELED
+    assert other.order.status == pb.ORDER_STATUS_NEW
     session.call.cancel()
+
+
+_RESTING = (
+    place("rests", BUY, "0.5", "50000", client_order_id="mine"),
+    place("posts", SELL, "0.25", "70000", post_only=True, self_trade_prevention=pb.SELF_TRADE_PREVENTION_EXPIRE_BOTH),
+    place("", BUY, "0.5", "40000", time_in_force=pb.TIME_IN_FORCE_GTC),
+    place("ß" * 64, SELL, "0.5", "80000.01"),
+    # Fewer than that go each by itself too.
+    *(place(f"lies {level} deep", BUY, "0.01", str(40_000 - level)) for level in range(FEW_ORDERS)),
+)
+_OTHERS = (
+    place("fills", SELL, "0.2", "50000", self_trade_prevention=pb.SELF_TRADE_PREVENTION_NONE),
+    place("is too dear", BUY, "1000", "50000"),
+    place("hides", SELL, "0.2", "60000", display_quantity="0.1"),
+    place("is off the grid", BUY, "0.2", "50000.001"),
+)
+_AGAIN = place("is the first again", BUY, "0.5", "50000", client_order_id="mine")
+
+
+async def test_plain_orders_are_answered_as_any_others() -> None:
+    answers, plain = [], []
+    # Orders of a session that leaves nothing behind go each by itself, those of others side by side.
+    for options in ({"answers_only": True}, {"answers_only": True, "cancel_on_disconnect": True}):
+        async with _running() as venue:
+            trader = await venue.trader(USD="1000000", BTC="10")
+            session = await venue.session(trader, **options)
+            rested = venue.rpc._rendering.resting_results
+            venue.rpc._rendering.resting_results = lambda *rows, rested=rested: plain.append(rows[2]) or rested(*rows)
+            answers.append([])
+            for commands in (_RESTING, _OTHERS, (_AGAIN,)):
+                answers[-1] += await session.ask(*commands)
+            session.call.cancel()
+
+    assert [command_id for ids in plain for command_id in ids] == [command.id for command in _RESTING]
+    by_columns, by_records = ({answer.id: answer for answer in told} for told in answers)
+    assert by_columns == by_records
+    assert set(by_columns) == {command.id for command in (*_RESTING, *_OTHERS, _AGAIN)}
+    assert by_columns["rests"].order.client_order_id == "mine"
+
+
+async def test_answers_wait_for_those_of_commands_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Longer than the test, which is to find that it ends when nothing is under way any more.
+    monkeypatch.setattr(sessions, "GATHER_S", 1_000.0)
+    async with _running(journal=True) as venue:
+        trader = await venue.trader(USD="1000000")
+        session = await venue.session(trader, answers_only=True)
+        before = session.responses
+        await _place_in_two_batches(venue, session)
+        venue.exchange.journal.let_go()
+
+        answers = await session.answers(2)
+
+        assert [answer.id for answer in answers] == ["1", "2"]
+        assert session.responses - before == 1
+        session.call.cancel()
+
+
+async def test_an_answer_does_not_wait_long_for_others() -> None:
+    async with _running(journal=True) as venue:
+        trader = await venue.trader(USD="1000000")
+        session = await venue.session(trader, answers_only=True)
+        journal = venue.exchange.journal
+        await _place_in_two_batches(venue, session)
+        journal.let_go()
+        journal.hold()
+
+        (answer,) = await session.answers(1)
+
+        assert answer.id == "1"
+        journal.let_go()
+        assert [each.id for each in await session.answers(1)] == ["2"]
+        session.call.cancel()
+
+
+async def _place_in_two_batches(venue: Venue, session: "Session") -> None:
+    """Have two orders under way, of which the journal keeps the first one waiting."""
+    venue.exchange.journal.hold()
+    for waiting in (1, 2):
+        await session.send(place(str(waiting), BUY, "0.001", "50000"))
+        async with asyncio.timeout(5):
+            while venue.exchange.sequencer.waiting < waiting:  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0)
+        while not venue.exchange.journal.held:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0)
+
+
+class _Steps:
+    """What a coroutine has done so far."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.awaited: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def go(self) -> str:
+        self.done.append("begun")
+        try:
+            text = await self.awaited
+            await asyncio.sleep(0)
+        except BaseException as exc:
+            self.done.append(type(exc).__name__)
+            raise
+        return text
+
+
+async def test_what_is_begun_goes_on_before_anybody_waits_for_it() -> None:
+    steps = _Steps()
+
+    begun = sessions.Begun(steps.go())
+
+    assert steps.done == ["begun"]
+    steps.awaited.set_result("over")
+    assert await begun == "over"
+    begun.close()
+    assert steps.done == ["begun"]
+
+
+async def test_a_failure_of_what_is_begun_reaches_whoever_waits() -> None:
+    steps = _Steps()
+    begun = sessions.Begun(steps.go())
+
+    steps.awaited.set_exception(Unavailable("gone"))
+
+    with pytest.raises(Unavailable, match="gone"):
+        await begun
+    assert steps.done == ["begun", "Unavailable"]
+
+
+async def test_whoever_is_cancelled_cancels_what_is_begun() -> None:
+    steps = _Steps()
+
+    async def wait() -> str:
+        return await sessions.Begun(steps.go())
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert steps.done == ["begun", "CancelledError"]
+    assert steps.awaited.cancelled()
+
+
+async def test_what_is_begun_can_be_given_up() -> None:
+    steps = _Steps()
+
+    sessions.Begun(steps.go()).close()
+
+    assert steps.done == ["begun", "GeneratorExit"]
+    assert steps.awaited.cancelled()
 
 
 async def test_cancel_all_on_a_session_comes_between_what_is_before_and_after_it(venue: Venue) -> None:

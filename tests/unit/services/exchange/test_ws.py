@@ -7,15 +7,17 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import pytest
-from exchange_kit import Exchange
+from exchange_kit import Exchange, FaultyJournal
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from fauxchange.contracts.exchange.messages import AmendRequest, OrderRequest
+from fauxchange.contracts.exchange.render import order_json
 from fauxchange.data.memory.adapter import MemoryDataAdapter
 from fauxchange.domain.errors import (
     Conflict,
@@ -28,6 +30,7 @@ from fauxchange.domain.errors import (
 )
 from fauxchange.domain.instruments import Instrument
 from fauxchange.domain.listings import Asset, Listing
+from fauxchange.domain.order_columns import ORDER_COLUMNS, RestingOrders
 from fauxchange.domain.orders import OPEN_STATUSES, KeyRecord, OrderRecord
 from fauxchange.platform.clock import WallClock
 from fauxchange.platform.credentials import SecretBox
@@ -43,6 +46,7 @@ from fauxchange.platform.streams.websocket import websocket_factory
 from fauxchange.services.exchange.core.vocabulary import RejectReason
 from fauxchange.services.exchange.service.access import Access
 from fauxchange.services.exchange.service.limits import RateLimits
+from fauxchange.services.exchange.service.order_lists import OrderSink
 from fauxchange.services.exchange.service.requests import Caller, Origin, Outcome, Placement
 from fauxchange.services.exchange.ws import PATH, exchange_endpoint
 
@@ -71,10 +75,21 @@ class Codec:
         return b""
 
 
+class PlainOrder(NamedTuple):
+    """A plain order that waits for the commit."""
+
+    account: int
+    request: OrderRequest
+    origin: Origin
+    sink: OrderSink
+    token: Any
+
+
 class FakeExchange:
     """An exchange whose orders rest; what it does is carried out, and told, when it commits.
 
-    It commits in the next turn of the loop, or when the test says so if `commits` is False.
+    It commits in the next turn of the loop, or when the test says so if `commits` is False. Every order is a plain one,
+    unless `takes_plain` is False.
     """
 
     def __init__(self) -> None:
@@ -89,7 +104,9 @@ class FakeExchange:
         self.topics = {
             name: EventTopic(name, ANY_SYMBOL, epoch=1, codec=Codec(), keep=10) for name in ("trades", "orders")
         }
-        self.waiting: list[Callable[[], None]] = []
+        self.waiting: list[Callable[[], None] | PlainOrder] = []
+        self.takes_plain = True
+        self.on_their_way: dict[str, list[Callable[[], None]]] = {}
         self.batches: list[int] = []
 
     # What the edge calls
@@ -106,6 +123,23 @@ class FakeExchange:
         if request.quantity == "0.00001":
             raise InvalidRequest("off", code="off_grid", field="quantity")
         self.submit(lambda: done(Outcome(Placement(self.place(account, request, origin)))))
+
+    def submit_plain(self, account: int, request: OrderRequest, origin: Origin, sink: OrderSink, token: Any) -> bool:
+        if not self.takes_plain or request.client_order_id in {*self.named, *self.on_their_way}:
+            return False
+        self.check_there()
+        if request.quantity == "0.00001":
+            raise InvalidRequest("off", code="off_grid", field="quantity")
+        if request.client_order_id is not None:
+            self.on_their_way[request.client_order_id] = []
+        self.submit(PlainOrder(account, request, origin, sink, token))
+        return True
+
+    def when_placed(self, account: int, client_order_id: str, then: Callable[[], None]) -> bool:
+        if client_order_id not in self.on_their_way:
+            return False
+        self.on_their_way[client_order_id].append(then)
+        return True
 
     def submit_cancel(self, account: int, ref: str, origin: Origin, done: Callable[[Outcome], None]) -> None:
         self.check_there()
@@ -162,7 +196,7 @@ class FakeExchange:
         if self.away:
             raise Unavailable("the journal is away", code="journal_unavailable", retry_after_s=1.0)
 
-    def submit(self, work: Callable[[], None]) -> None:
+    def submit(self, work: Callable[[], None] | PlainOrder) -> None:
         self.waiting.append(work)
         if self.commits and len(self.waiting) == 1:
             asyncio.get_running_loop().call_soon(self.commit)
@@ -170,8 +204,34 @@ class FakeExchange:
     def commit(self) -> None:
         work, self.waiting = self.waiting, []
         self.batches.append(len(work))
-        for each in work:
-            each()
+        for is_plain, alike in itertools.groupby(work, lambda each: isinstance(each, PlainOrder)):
+            if is_plain:
+                self.place_plain(list(alike))  # type: ignore[arg-type]  # they all are
+                continue
+            for each in alike:
+                each()  # type: ignore[operator]  # none of them is a plain order
+
+    def place_plain(self, orders: list[PlainOrder]) -> None:
+        records = [self.place(each.account, each.request, each.origin) for each in orders]
+        numbers = [
+            [0 if column == "instrument" else record.created_ns if column == "ts_ns" else getattr(record, column)
+             for column in ORDER_COLUMNS]
+            for record in records
+        ]  # fmt: skip
+        resting = RestingOrders(np.array(numbers), [record.client_order_id for record in records], ["BTC/USD"])
+        begun = 0
+        placed = list(zip(orders, records, strict=True))
+        for (sink, rests), run in itertools.groupby(placed, lambda pair: (pair[0].sink, pair[1].status == NEW)):
+            told = list(run)
+            if rests:
+                sink.rested(resting, begun, [each.token for each, _ in told])
+            else:
+                for each, record in told:
+                    sink.told(each.token, Outcome(Placement(record)))
+            begun += len(told)
+        for record in records:
+            for then in self.on_their_way.pop(record.client_order_id or "", ()):
+                then()
 
     def place(self, account: int, request: OrderRequest, origin: Origin) -> OrderRecord:
         number = len(self.orders) + 1
@@ -343,6 +403,14 @@ async def running() -> AsyncIterator[Running]:
         yield server
 
 
+@pytest.fixture(params=[True, False], ids=["in columns", "one by one"])
+async def either(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    """A server whose orders are plain ones that come in columns, or of which each has an entry of its own."""
+    async with Running() as server:
+        server.exchange.takes_plain = request.param
+        yield server
+
+
 # Who it is
 
 
@@ -464,12 +532,12 @@ async def test_a_revoked_key_s_idle_session_ends_with_the_next_heartbeat(running
 # Orders
 
 
-async def test_an_order_is_answered_when_it_is_durable_and_not_before(running: Running) -> None:
-    running.exchange.commits = False
-    async with running.trader() as client:
+async def test_an_order_is_answered_when_it_is_durable_and_not_before(either: Running) -> None:
+    either.exchange.commits = False
+    async with either.trader() as client:
         await client.send("place", order=ORDER)
         pong = await client.ask("ping")
-        running.exchange.commit()
+        either.exchange.commit()
         answer = await client.reply()
 
     assert pong["op"] == "ping"
@@ -478,8 +546,8 @@ async def test_an_order_is_answered_when_it_is_durable_and_not_before(running: R
     assert answer["order"]["quantity"] == "0.5000"
 
 
-async def test_a_rejected_order_is_told_with_its_reason_and_its_record(running: Running) -> None:
-    async with running.trader() as client:
+async def test_a_rejected_order_is_told_with_its_reason_and_its_record(either: Running) -> None:
+    async with either.trader() as client:
         answer = await client.ask("place", order=ORDER | {"quantity": "666"})
 
     assert (answer["ok"], answer["code"], answer["reason"]) == (False, "insufficient_funds", 401)
@@ -546,8 +614,8 @@ async def test_a_batch_of_refusals_alone_is_answered_too(running: Running) -> No
     assert [each["refusal"]["code"] for each in answer["results"]] == ["off_grid", "off_grid"]
 
 
-async def test_orders_are_changed_and_canceled_by_either_id(running: Running) -> None:
-    async with running.trader() as client:
+async def test_orders_are_changed_and_canceled_by_either_id(either: Running) -> None:
+    async with either.trader() as client:
         await client.ask("place", order=ORDER | {"client_order_id": "mine"})
         amended = await client.ask("amend", client_order_id="mine", quantity="0.4")
         by_name = await client.ask("cancel", client_order_id="mine")
@@ -583,23 +651,23 @@ async def test_another_s_order_is_not_there(running: Running) -> None:
     assert running.exchange.open_orders == [1]
 
 
-async def test_an_order_can_be_canceled_while_it_is_on_its_way(running: Running) -> None:
-    running.exchange.commits = False
-    async with running.trader() as client:
+async def test_an_order_can_be_canceled_while_it_is_on_its_way(either: Running) -> None:
+    either.exchange.commits = False
+    async with either.trader() as client:
         await client.send("place", order=ORDER | {"client_order_id": "a"})
         await client.send("cancel", client_order_id="a")
         await client.send("place", order=ORDER | {"client_order_id": "b"})
-        await running.until(lambda: len(running.exchange.waiting) == 1)
-        running.exchange.commits = True
-        running.exchange.commit()
+        await either.until(lambda: len(either.exchange.waiting) == 1)
+        either.exchange.commits = True
+        either.exchange.commit()
         answers = [await client.reply() for _ in range(3)]
 
     assert [(answer["op"], answer["ok"]) for answer in answers] == [("place", True), ("cancel", True), ("place", True)]
-    assert running.exchange.log == ["place 1", "cancel 1", "place 2"]
+    assert either.exchange.log == ["place 1", "cancel 1", "place 2"]
 
 
-async def test_a_cancel_of_an_order_that_was_refused_is_answered_too(running: Running) -> None:
-    async with running.trader() as client:
+async def test_a_cancel_of_an_order_that_was_refused_is_answered_too(either: Running) -> None:
+    async with either.trader() as client:
         await client.send("place", order=ORDER | {"client_order_id": "a", "quantity": "666"})
         await client.send("cancel", client_order_id="a")
         placed, canceled = await client.reply(), await client.reply()
@@ -607,8 +675,8 @@ async def test_a_cancel_of_an_order_that_was_refused_is_answered_too(running: Ru
     assert (placed["code"], canceled["code"]) == ("insufficient_funds", "order_finished")
 
 
-async def test_all_orders_are_canceled_and_none_that_is_sent_after(running: Running) -> None:
-    async with running.trader() as client:
+async def test_all_orders_are_canceled_and_none_that_is_sent_after(either: Running) -> None:
+    async with either.trader() as client:
         for op, fields in [
             ("place", {"order": ORDER}),
             ("place", {"order": ORDER}),
@@ -626,9 +694,9 @@ async def test_all_orders_are_canceled_and_none_that_is_sent_after(running: Runn
     assert [order["order_id"] for order in symbol["orders"]] == ["3"]
 
 
-async def test_a_venue_that_cannot_store_orders_says_when_to_come_back(running: Running) -> None:
-    running.exchange.away = True
-    async with running.trader() as client:
+async def test_a_venue_that_cannot_store_orders_says_when_to_come_back(either: Running) -> None:
+    either.exchange.away = True
+    async with either.trader() as client:
         answer = await client.ask("place", order=ORDER)
 
     assert (answer["code"], answer["retry_after_ms"]) == ("journal_unavailable", 1_000)
@@ -638,7 +706,7 @@ async def test_a_bug_is_not_told_to_the_client(running: Running) -> None:
     def fail(*_: object) -> None:
         raise FauxchangeError("table orders is locked by pid 7")
 
-    running.exchange.submit_order = fail  # type: ignore[assignment,method-assign]
+    running.exchange.submit_plain = fail  # type: ignore[assignment,method-assign]
     async with running.trader() as client:
         answer = await client.ask("place", order=ORDER)
 
@@ -660,17 +728,76 @@ async def test_operations_are_limited_by_account_and_a_batch_counts_its_orders()
     assert (refused["code"], refused["retry_after_ms"]) == ("rate_limited", 250)
 
 
+async def test_plain_orders_are_answered_byte_for_byte_as_others_are() -> None:
+    ids: list[Any] = [1, "one", None, 'q"\\\n\u001f\u007f', "größer 💱", -(2**63), 2**63 - 1, ""]
+    changes: list[dict[str, Any]] = [{"client_order_id": f"n-{at}"} if at % 2 else {} for at in range(len(ids))]
+    changes[4]["quantity"] = "666"
+    answers = []
+    for takes_plain in (True, False):
+        async with Running() as running, running.trader() as client:
+            running.exchange.takes_plain, running.exchange.commits = takes_plain, False
+            for frame_id, change in zip(ids, changes, strict=True):
+                await client.connection.send(json.dumps({"op": "place", "id": frame_id, "order": ORDER | change}))
+            await running.until(lambda running=running: len(running.exchange.waiting) == len(ids))
+            running.exchange.commit()
+            answers.append([await client.connection.recv(decode=False) for _ in ids])
+
+    assert answers[0] == answers[1]
+    assert [json.loads(answer)["id"] for answer in answers[0]] == ids
+    assert [json.loads(answer)["ok"] for answer in answers[0]] == [*[True] * 4, False, *[True] * 3]
+
+
+async def test_orders_of_several_sessions_are_answered_to_whoever_placed_them(running: Running) -> None:
+    running.exchange.commits = False
+    async with running.trader() as alice, running.trader(key="fxk_bob") as bob:
+        for number in range(1, 7):
+            await (alice if number % 3 else bob).send("place", order=ORDER)
+            await running.until(lambda number=number: len(running.exchange.waiting) == number)
+        running.exchange.commit()
+        hers, his = [await alice.reply() for _ in range(4)], [await bob.reply() for _ in range(2)]
+
+    assert [answer["order"]["order_id"] for answer in hers] == ["1", "2", "4", "5"]
+    assert [answer["order"]["order_id"] for answer in his] == ["3", "6"]
+    assert {answer["order"]["account_id"] for answer in hers} == {"3"}
+
+
+async def test_a_session_that_leaves_nothing_knows_its_orders_by_their_records(running: Running) -> None:
+    def refuse(*_: object) -> bool:
+        raise AssertionError("its orders are not placed in columns")
+
+    running.exchange.submit_plain = refuse  # type: ignore[assignment,method-assign]
+    async with running.trader(cancel_on_disconnect=True) as client:
+        answer = await client.ask("place", order=ORDER)
+
+    assert answer["ok"] is True
+
+
+async def test_what_waits_for_an_order_is_not_done_once_the_session_is_over(running: Running) -> None:
+    running.exchange.commits = False
+    async with running.trader() as client:
+        await client.send("place", order=ORDER | {"client_order_id": "a"})
+        await client.send("cancel", client_order_id="a")
+        await running.until(lambda: bool(running.exchange.on_their_way.get("a")))
+        (connection,) = running.endpoint.connections
+        connection.transport.abort()
+        await running.until(lambda: not running.endpoint.connections)
+    running.exchange.commit()
+    running.exchange.commit()
+
+    assert running.exchange.log == ["place 1"]
+
+
 # Many at once
 
 
-async def test_answers_of_one_turn_leave_together_and_each_has_its_id(running: Running) -> None:
-    running.exchange.commits = False
-    async with running.trader() as client:
+async def test_answers_of_one_turn_leave_together_and_each_has_its_id(either: Running) -> None:
+    either.exchange.commits = False
+    async with either.trader() as client:
         ids = [await client.send("place", order=ORDER) for _ in range(300)]
-        await running.until(lambda: len(running.exchange.waiting) == 300)
-        (connection,) = running.endpoint.connections
+        await either.until(lambda: len(either.exchange.waiting) == 300)
+        (connection,) = either.endpoint.connections
         writes = _count_writes(connection)
-        running.exchange.commit()
+        either.exchange.commit()
         answers = [await client.reply() for _ in ids]
         written = writes()
 
@@ -803,6 +930,23 @@ async def test_a_server_that_stops_gives_the_answers_it_owes_and_cancels_what_wo
     assert running.exchange.log == ["place 1", "cancel 1"]
 
 
+async def test_a_server_that_stops_gives_the_answers_to_plain_orders_that_it_owes(running: Running) -> None:
+    running.exchange.commits = False
+    async with running.trader() as client:
+        for _ in range(3):
+            await client.send("place", order=ORDER)
+        await running.until(lambda: len(running.exchange.waiting) == 3)
+        (connection,) = running.endpoint.connections
+        stopping = asyncio.create_task(running.server.stop())
+        await running.until(lambda: connection._stopping)
+        running.exchange.commit()
+        closing = await client.closing()
+        await stopping
+
+    assert [message["ok"] for message in client.data if message.get("op") == "place"] == [True] * 3
+    assert closing == (1001, "server_shutdown")
+
+
 async def test_a_session_remembers_open_orders_alone(running: Running) -> None:
     async with running.trader(cancel_on_disconnect=True) as client:
         for _ in range(30):
@@ -835,7 +979,7 @@ async def test_a_session_trades_on_the_real_exchange_and_reads_what_becomes_of_i
             on_its_way = [await taker.reply(), await taker.reply()]
             resting = await taker.ask("place", order=ORDER | {"quantity": "0.03"})
             broke = await taker.ask("place", order=ORDER | {"quantity": "9"})
-        record = exchange.venue.orders.by_id[int(resting["order"]["order_id"])]
+        record = exchange.venue.orders[int(resting["order"]["order_id"])]
         await running.until(lambda: record.status == CANCELED)
         all_of_it = await maker.ask("cancel_all")
     await exchange.stop()
@@ -859,3 +1003,57 @@ async def test_a_session_trades_on_the_real_exchange_and_reads_what_becomes_of_i
     ]
     assert {balance["asset"] for changed in balances for balance in changed} == {"USD", "BTC"}
     assert exchange.sums()["USD"] == (0, 0)
+
+
+async def test_orders_that_rest_on_the_real_exchange_are_told_as_it_knows_them() -> None:
+    adapter = MemoryDataAdapter()
+    await adapter.connect()
+    exchange = await Exchange(adapter).start()
+    assert await exchange.account(USD="1000000", BTC="10") == 3
+    kinds: list[dict[str, Any]] = [
+        {},
+        {"client_order_id": "named"},
+        {"side": "sell", "price": "61000.00", "post_only": True},
+        {"symbol": "BTC-USD", "self_trade_prevention": "expire_both", "quantity": "0.0100"},
+        {"time_in_force": "IOC"},
+        {"side": "sell", "price": "61000.01", "client_order_id": "last"},
+    ]
+    async with Running(service=exchange.service) as running, running.trader() as client:
+        ids = [await client.send("place", order=ORDER | kind) for kind in kinds]
+        await client.send("cancel", client_order_id="last")
+        answers = {answer["id"]: answer for answer in [await client.reply() for _ in [*kinds, None]]}
+        told = [answers[frame_id]["order"] for frame_id in ids]
+        known = [(await exchange.service.order(3, order["order_id"])).order for order in told]
+    await exchange.stop()
+    await adapter.disconnect()
+
+    assert [order["status"] for order in told] == ["NEW"] * 4 + ["CANCELED", "NEW"]
+    for order, record in zip(told[:-1], known[:-1], strict=True):
+        assert order == json.loads(order_json(record, exchange.service.listing_of(record.symbol)))
+    assert known[-1].status == CANCELED
+    assert answers[ids[-1] + 1]["order"]["client_order_id"] == "last"
+
+
+async def test_what_waits_for_an_order_that_was_not_stored_is_answered_and_the_session_goes_on() -> None:
+    adapter = MemoryDataAdapter()
+    await adapter.connect()
+    journal = FaultyJournal(adapter.journal)
+    exchange = await Exchange(adapter, journal=journal).start()
+    assert await exchange.account(USD="1000000") == 3
+    async with Running(service=exchange.service) as running, running.trader() as client:
+        journal.hold()
+        journal.fail_before = 1
+        await client.send("place", order=ORDER | {"client_order_id": "a"})
+        await client.send("cancel", client_order_id="a")
+        (connection,) = running.endpoint.connections
+        await running.until(lambda: connection._holds == 1)
+        journal.let_go()
+        placed, canceled = await client.reply(), await client.reply()
+        pong = await client.ask("ping")
+    await exchange.stop()
+    await adapter.disconnect()
+
+    assert [(answer["op"], answer["ok"]) for answer in (placed, canceled)] == [("place", False), ("cancel", False)]
+    assert placed["code"] == "journal_unavailable"
+    assert canceled["code"] in {"journal_unavailable", "unknown_order"}
+    assert pong["ok"] is True

@@ -57,6 +57,7 @@ from fauxchange.services.exchange.service.projections import Projector
 from fauxchange.services.exchange.service.recovery import Progress, recover
 from fauxchange.services.exchange.service.registry import Registry
 from fauxchange.services.exchange.service.requests import Origin
+from fauxchange.services.exchange.service.resting import warm_up as warm_up_resting
 from fauxchange.services.exchange.service.sequencer import Sequencer
 from fauxchange.services.exchange.service.snapshots import SnapshotKeeper
 from fauxchange.services.exchange.service.use_cases import failure_of
@@ -130,7 +131,8 @@ class Exchange:
             self._venue, self._sequencer, self._projector, data.exchange, clock=clock, spawn=self._spawn
         )
         self.service.new_key = self._new_key
-        self.service.check_before = PreTrade(config.pre_trade_checks, self.service).check
+        if config.pre_trade_checks:
+            self.service.check_before = PreTrade(config.pre_trade_checks, self.service).check
         self._expiry = ExpiryTimer(self.service, clock)
         self._venue.expiring = self._expiry.expiring
         self._snapshots = SnapshotKeeper(
@@ -261,10 +263,8 @@ class Exchange:
         await self._list()
         await self._open_demo()
         await self._open_background()
-        for account in self._venue.orders.open_of.values():
-            for record in account.values():
-                if record.expires_ns:
-                    self._expiry.expiring(record.expires_ns)
+        for expires_ns in self._venue.orders.expiring():
+            self._expiry.expiring(expires_ns)
         self._tasks = [
             self._supervisor.supervise(self._projector.run(), "read models"),
             self._supervisor.supervise(self._snapshots.run(), "kernel snapshots"),
@@ -322,6 +322,7 @@ class Exchange:
         engine = Engine(state=new_state(rooms=Rooms(accounts=4)), compiler=self._compiler)
         engine.run(stamp([create_account() for _ in range(8)], first_sequence=1, ts_ns=0))
         load_state(dump_state(engine.state), compiler=self._compiler)
+        warm_up_resting(self._compiler)
         if self._config.flow:
             warm_up(self._compiler)
 

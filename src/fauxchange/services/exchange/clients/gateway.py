@@ -38,6 +38,7 @@ from fauxchange.services.exchange.service.channels import resolve_topics
 from fauxchange.services.exchange.service.exchange import book_message
 from fauxchange.services.exchange.service.leftovers import LeavesNothing
 from fauxchange.services.exchange.service.limits import UNLIMITED, RateState
+from fauxchange.services.exchange.service.order_lists import OrderSink
 from fauxchange.services.exchange.service.requests import Balance, Caller, Origin, Outcome, Placement, Transfer
 from fauxchange.services.exchange.service.use_cases import Spawn
 
@@ -258,6 +259,14 @@ class GatewayExchange:
     def submit_order(self, account: int, request: OrderRequest, origin: Origin, done: Done) -> None:
         """Place an order of a session; `done` hears once what came of it. Raises: Unavailable."""
         self._submit(links.PLACE, (account, request, origin), done)
+
+    def submit_plain(self, account: int, request: OrderRequest, origin: Origin, sink: OrderSink, token: Any) -> bool:  # noqa: ARG002 - as `ExchangeApi` has it
+        """Leave it to `submit_order`: it is the kernel process that puts orders side by side."""
+        return False
+
+    def when_placed(self, account: int, client_order_id: str, then: Callable[[], None]) -> bool:  # noqa: ARG002 - as `ExchangeApi` has it
+        """Know of nothing on its way: the kernel process does."""
+        return False
 
     def submit_cancel(self, account: int, ref: str, origin: Origin, done: Done) -> None:
         """Cancel an order of a session; `done` hears once what came of it. Raises: Unavailable."""

@@ -47,7 +47,7 @@ from fauxchange.services.exchange.core.layout import (
     Rows,
     words,
 )
-from fauxchange.services.exchange.core.memory import Rooms, enlarged, moved, rebuild_index, rooms_of
+from fauxchange.services.exchange.core.memory import ROOMY, Rooms, enlarged, moved, rebuild_index, rooms_of
 from fauxchange.services.exchange.core.state import State, dump_state, load_state, new_state, state_hash
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -139,6 +139,7 @@ def stamp(commands: Iterable[Rows], *, first_sequence: int, ts_ns: int) -> Rows:
 
 
 __all__ = [
+    "ROOMY",
     "Engine",
     "State",
     "apply",

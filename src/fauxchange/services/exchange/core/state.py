@@ -7,7 +7,7 @@ compressed.
 
 import hashlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -186,21 +186,22 @@ def levels(state: State, instrument: int, book: int) -> Rows:
 
 def state_hash(state: State) -> str:
     """Return the SHA-256 of the canonical form."""
-    digest = hashlib.sha256()
-    for part in _canonical(state):
-        digest.update(part.astype("<i8", copy=False).tobytes())
-    return digest.hexdigest()
+    return _hash(_canonical(state))
 
 
 def dump_state(state: State) -> bytes:
     """Return the state as bytes that `load_state` understands, in this version and later ones."""
-    packer = zlib.compressobj(level=1)
-    packed = [packer.compress(part.astype("<i8", copy=False).tobytes()) for part in _canonical(state)]
-    return b"".join((MAGIC, *packed, packer.flush()))
+    return _dump(_canonical(state))
 
 
-def load_state(dumped: bytes, *, compiler: Callable[[Any], Any] | None = None) -> State:
-    """Return the state that was dumped; a compiler makes many open orders load quickly.
+def dump_and_hash(state: State) -> tuple[bytes, str]:
+    """Return what `dump_state` and `state_hash` do, in half their time."""
+    parts = _canonical(state)
+    return _dump(parts), _hash(parts)
+
+
+def load_state(dumped: bytes, *, compiler: Callable[[Any], Any] | None = None, least: Rooms | None = None) -> State:
+    """Return the state that was dumped, with these rooms at least; a compiler makes many open orders load quickly.
 
     Raises: InvalidRequest if the bytes are no dump of a version that is known, or damaged
     """
@@ -208,12 +209,29 @@ def load_state(dumped: bytes, *, compiler: Callable[[Any], Any] | None = None) -
         if dumped[: len(MAGIC)] != MAGIC:
             raise ValueError("it begins otherwise")
         words = np.frombuffer(zlib.decompress(dumped[len(MAGIC) :]), dtype="<i8").astype(np.int64)
-        return _loaded(_Reader(words), compiler or (lambda function: function))
+        return _loaded(_Reader(words), compiler or (lambda function: function), least or Rooms())
     except (ValueError, zlib.error) as exc:
         raise InvalidRequest(f"this is no snapshot of the exchange's state: {exc}", code="damaged_snapshot") from exc
 
 
 _SCALARS: Final = range(H_VERSION, H_LAST_TRADE_ID + 1)
+
+
+def _hash(parts: Sequence[Int64Array]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(_bytes_of(part))
+    return digest.hexdigest()
+
+
+def _dump(parts: Sequence[Int64Array]) -> bytes:
+    packer = zlib.compressobj(level=1)
+    return b"".join((MAGIC, *(packer.compress(_bytes_of(part)) for part in parts), packer.flush()))
+
+
+def _bytes_of(part: Int64Array) -> memoryview:
+    # Without a copy, which would be made under the interpreter lock.
+    return part.astype("<i8", copy=False).data.cast("B")
 
 
 def _canonical(state: State) -> list[Int64Array]:
@@ -263,7 +281,7 @@ class _Reader:
             raise ValueError("it is too long")
 
 
-def _loaded(reader: _Reader, compiler: Callable[[Any], Any]) -> State:
+def _loaded(reader: _Reader, compiler: Callable[[Any], Any], least: Rooms) -> State:
     scalars = reader.take(len(_SCALARS))
     if scalars[0] != VERSION:
         raise ValueError(f"its version is {scalars[0]}, known is {VERSION}")
@@ -274,7 +292,7 @@ def _loaded(reader: _Reader, compiler: Callable[[Any], Any]) -> State:
     balance_rows = reader.take(accounts, assets, BALANCE_WIDTH)
     orders = np.ascontiguousarray(reader.take(len(ORDER_COLUMNS), count).T)
     reader.finish()
-    memory = new_memory(_rooms_for(assets, accounts, instruments, orders))
+    memory = new_memory(_rooms_for(assets, accounts, instruments, orders, least))
     memory[_SCALARS.start : _SCALARS.stop] = scalars
     memory[H_ASSETS], memory[H_ACCOUNTS], memory[H_INSTRUMENTS] = assets, accounts, instruments
     _table(memory, H_ASSET_AT, assets, 1)[:] = asset_rows
@@ -291,7 +309,7 @@ def _loaded(reader: _Reader, compiler: Callable[[Any], Any]) -> State:
     return State(memory)
 
 
-def _rooms_for(assets: int, accounts: int, instruments: int, orders: Int64Array) -> Rooms:
+def _rooms_for(assets: int, accounts: int, instruments: int, orders: Int64Array, least: Rooms) -> Rooms:
     """Return rooms that fit, each a power of two, so that a loaded state grows as one that never was dumped."""
     books = orders[:, 2] * BOOKS + orders[:, 3]
     prices = np.where(orders[:, 3] < BOOK_RISING, orders[:, 9], orders[:, 10])
@@ -302,7 +320,6 @@ def _rooms_for(assets: int, accounts: int, instruments: int, orders: Int64Array)
             level_count = distinct
         else:
             nodes += distinct
-    least = Rooms()
 
     def room(needed: int, floor: int) -> int:
         return max(floor, 1 << max(0, needed - 1).bit_length())
@@ -314,6 +331,7 @@ def _rooms_for(assets: int, accounts: int, instruments: int, orders: Int64Array)
         orders=room(len(orders) + SPARE_ORDERS, least.orders),
         levels=room(level_count + SPARE_LEVELS, least.levels),
         nodes=room(nodes + SPARE_NODES, least.nodes),
+        events=least.events,
     )
 
 

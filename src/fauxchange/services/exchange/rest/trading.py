@@ -1,5 +1,8 @@
 """What traders ask, of their own account: orders, fills, balances, ledger, fees. Every request is signed."""
 
+import asyncio
+from collections.abc import Sequence
+
 from litestar import Router, delete, get, patch, post
 from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
@@ -25,9 +28,11 @@ from fauxchange.contracts.exchange.messages import (
 from fauxchange.contracts.exchange.refusals import refusal
 from fauxchange.data.ports import FillQuery, LedgerQuery, OrderQuery
 from fauxchange.domain.errors import InvariantViolation, Rejected
+from fauxchange.domain.order_columns import RestingOrders
 from fauxchange.domain.orders import OrderRecord
 from fauxchange.platform.errors import PROBLEM_JSON, answerable
 from fauxchange.platform.http.bodies import strict_body
+from fauxchange.platform.http.direct import DIRECT
 from fauxchange.platform.http.openapi import SIGNED_SECURITY
 from fauxchange.platform.http.problems import problem, problem_responses
 from fauxchange.platform.http.rendered import Rendered
@@ -96,10 +101,33 @@ def trading_routes(service: ExchangeApi, callers: Callers) -> ControllerRouterHa
 
 
 class _Orders:
-    """Render orders for the one who placed them."""
+    """Place orders, and render orders for the one who placed them."""
 
     def __init__(self, service: ExchangeApi) -> None:
         self._service = service
+
+    async def place(self, request: CallersRequest, order: OrderRequest) -> Rendered[OrderMessage]:
+        """Place an order; return the answer when it is durable."""
+        account, origin = request.user.account, origin_of(request)
+        answered: asyncio.Future[str | Outcome] = asyncio.get_running_loop().create_future()
+        if not self._service.submit_plain(account, order, origin, self, answered):
+            return self.placed(request, await self._service.place_order(account, order, origin))
+        outcome = await answered
+        if isinstance(outcome, str):
+            return Rendered(outcome.encode(), status=201, headers=request.scope["auth"])
+        if outcome.placement is None:
+            raise outcome.failure or _neither()
+        return self.placed(request, outcome.placement)
+
+    def rested(self, orders: RestingOrders, begun: int, tokens: Sequence["asyncio.Future[str | Outcome]"]) -> None:
+        """Answer for plain orders that rest as they were placed."""
+        texts = render.resting_json(orders, begun, len(tokens), self._service.listing_of)
+        for answered, text in zip(tokens, texts, strict=True):
+            _set(answered, text)
+
+    def told(self, token: "asyncio.Future[str | Outcome]", outcome: Outcome) -> None:
+        """Answer for a plain order, whatever came of it."""
+        _set(token, outcome)
 
     def message(self, placement: Placement) -> OrderMessage:
         """Return an order as a message."""
@@ -123,7 +151,7 @@ class _Orders:
             order = outcome.placement.order
             refused = render.rejection_message(order.reason) if outcome.placement.refused else None
             return BatchResult(order=self.message(outcome.placement), refusal=refused)
-        failure = answerable(outcome.failure or InvariantViolation("an outcome is a placement or a failure"))
+        failure = answerable(outcome.failure or _neither())
         stored = failure.order if isinstance(failure, Rejected) else None
         return BatchResult(
             order=self.message(Placement(stored)) if isinstance(stored, OrderRecord) else None,
@@ -131,9 +159,20 @@ class _Orders:
         )
 
 
+def _set(answered: "asyncio.Future[str | Outcome]", outcome: str | Outcome) -> None:
+    # The caller may have gone away meanwhile; the order is carried out all the same.
+    if not answered.done():
+        answered.set_result(outcome)
+
+
+def _neither() -> InvariantViolation:
+    return InvariantViolation("an outcome is a placement or a failure")
+
+
 def _placing(service: ExchangeApi, callers: Callers, orders: _Orders) -> list[ControllerRouterHandler]:
     @post(
         "/orders",
+        opt=DIRECT,
         dto=strict_body(OrderRequest, quick=QuickOrder),
         responses={**_PLACED_BEFORE, **problem_responses(404, 409, 429), **REJECTED},
     )
@@ -142,7 +181,7 @@ def _placing(service: ExchangeApi, callers: Callers, orders: _Orders) -> list[Co
 
         The same client order id with the same content answers with the original order, however often it is sent.
         """
-        return orders.placed(request, await service.place_order(request.user.account, data, origin_of(request)))
+        return await orders.place(request, data)
 
     @post(
         "/orders/batch",

@@ -18,6 +18,7 @@ from fauxchange.platform.tracing import REQUEST_ID_HEADER, current_request
 from fauxchange.services.exchange.rpc.accounts import AccountCalls
 from fauxchange.services.exchange.rpc.callers import Asker, Callers, Context
 from fauxchange.services.exchange.rpc.markets import MarketCalls
+from fauxchange.services.exchange.rpc.rendering import Rendering
 from fauxchange.services.exchange.rpc.sessions import OrderSession
 from fauxchange.services.exchange.rpc.trading import TradingCalls
 from fauxchange.services.exchange.service.access import Access
@@ -53,6 +54,7 @@ class ExchangeRpc:
         cancel_retry_s: float = 0.25,
     ) -> None:
         self._service = service
+        self._rendering = Rendering(service)
         self._callers = Callers(access, rates)
         self._limits = limits
         self._heartbeat = heartbeat
@@ -195,6 +197,7 @@ class ExchangeRpc:
         unwatch = await self._service.watch(asker.account)
         session = OrderSession(
             self._service,
+            self._rendering,
             self._callers,
             context,
             asker,

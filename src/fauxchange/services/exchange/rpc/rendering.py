@@ -13,6 +13,7 @@ class Rendering:
 
     def __init__(self, service: ExchangeApi) -> None:
         self._service = service
+        self.resting_results = proto.RestingResults(service.listing_of).elements
 
     def order(self, placement: Placement) -> pb.Order:
         """Return an order with its fills."""

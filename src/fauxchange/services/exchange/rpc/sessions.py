@@ -1,22 +1,24 @@
 """Order entry over a stream: commands in, answers and execution reports out, without a task for each.
 
-Commands are read and submitted in the order in which they come. What the sequencer answers in one turn of the loop goes
-out in one response. At most `MAX_UNANSWERED` commands are under way: until answers have been written nothing more is
-read, so that a caller who does not read is not read either.
+Commands are read and submitted in the order in which they come. Answers go out together: all that are there as soon as
+none is missing, and otherwise after `GATHER_S`. At most `MAX_UNANSWERED` commands are under way: until answers are on
+their way to the caller nothing more is carried out and no more than one message is read, so that a caller who does not
+read is not read either.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc.aio
 import structlog
 
-from fauxchange.contracts.exchange.proto import element
+from fauxchange.contracts.exchange.proto import RESULTS_FIELD, element
 from fauxchange.contracts.exchange.v1 import exchange_pb2 as pb
 from fauxchange.domain.errors import FauxchangeError, InvalidRequest, RateLimited, Unavailable
+from fauxchange.domain.order_columns import RestingOrders
 from fauxchange.domain.orders import OPEN_STATUSES, OrderRecord
 from fauxchange.platform.rpc.batch_streams import Wanted, begin_stream
 from fauxchange.platform.streams.hub import Delivery
@@ -34,7 +36,8 @@ MAX_UNANSWERED: Final = 1_000
 MAX_ID_CHARS: Final = 64
 RESPONSE_BYTES: Final = 1 << 20
 """A response ends behind the element that reaches it: gRPC clients refuse more than 4 MiB unless told otherwise."""
-_RESULTS_FIELD: Final = pb.OrderStreamResponse.RESULTS_FIELD_NUMBER
+GATHER_S: Final = 0.001
+"""So long an answer waits at most for those of other commands under way; a response costs as much as ten orders."""
 
 log = structlog.get_logger(__name__)
 
@@ -100,6 +103,49 @@ class DisconnectCancels:
         self._retry = asyncio.get_running_loop().call_later(self._retry_s, self._cancel_open)
 
 
+class Begun:
+    """A coroutine that has gone as far as it goes without waiting, before anybody waits for it."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+        self._awaited: asyncio.Future[Any] = coroutine.send(None)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        awaited = self._awaited
+        while True:
+            try:
+                yield awaited
+            except BaseException as exc:
+                go_on = partial(self._coroutine.throw, exc)
+            else:
+                go_on = partial(self._coroutine.send, None)
+            try:
+                awaited = go_on()
+            except StopIteration as over:
+                return over.value
+
+    def close(self) -> None:
+        """Give it up, if it has not finished."""
+        self._awaited.cancel()
+        self._coroutine.close()
+
+
+class _Answer(NamedTuple):
+    """What came of one command."""
+
+    command_id: str
+    outcome: Outcome
+    canceled: Sequence[str] = ()
+
+
+class _Rested(NamedTuple):
+    """Orders that rest as they were placed, by commands of these ids."""
+
+    orders: RestingOrders
+    begun: int
+    command_ids: Sequence[str]
+
+
 class OrderSession:
     """One OrderStream.
 
@@ -111,6 +157,7 @@ class OrderSession:
     def __init__(
         self,
         service: ExchangeApi,
+        rendering: Rendering,
         callers: Callers,
         context: Context,
         asker: Asker,
@@ -120,7 +167,7 @@ class OrderSession:
         is_stopping: Callable[[], bool],
     ) -> None:
         self._service = service
-        self._rendering = Rendering(service)
+        self._rendering = rendering
         self._callers = callers
         self._context = context
         self._asker = asker
@@ -131,12 +178,16 @@ class OrderSession:
         self._at_kernel: LeavesNothing | None = None
         self._tells_reports = True
         self._placing: set[str] = set()
+        # Commands without an answer, and those whose answer has not been written.
+        self._under_way = 0
+        self._unanswered = 0
         # What waits to be written, who waits for it, and who waits until it is.
-        self._answers: list[tuple[str, Outcome, Sequence[str]]] = []
+        self._answers: list[_Answer | _Rested] = []
         self._reports: list[StreamMessage] = []
         self._beats = False
-        self._unanswered = 0
         self._writer: asyncio.Task[None] | None = None
+        self._is_due = False
+        self._soon: asyncio.TimerHandle | None = None
         self._something: asyncio.Future[None] | None = None
         self._progress: asyncio.Future[None] | None = None
         self._failure: FauxchangeError | None = None
@@ -163,6 +214,8 @@ class OrderSession:
             raise failures.exceptions[0] from None
         finally:
             self._service.hub.leave(self)
+            if self._soon is not None:
+                self._soon.cancel()
             if self._cancels is not None:
                 self._cancels.end()
             if self._at_kernel is not None:
@@ -233,26 +286,38 @@ class OrderSession:
     async def _read(self, request: Any) -> None:
         is_first = True
         while request is not grpc.aio.EOF:
-            if not is_first and request.HasField("options"):
-                raise InvalidRequest("options belong into the first message", code="options_too_late", field="options")
-            is_first = False
-            for command in request.commands:
-                revoked = self._callers.refuse_revoked(self._asker)
-                if revoked is not None:
-                    raise revoked
-                if self._unanswered >= MAX_UNANSWERED:
-                    await self._until(lambda: self._unanswered < MAX_UNANSWERED)
-                self._unanswered += 1
-                try:
-                    kind = self._check(command)
-                    if kind == "place":
-                        self._place(command.id, command.place)
-                    else:
-                        await self._change(command, kind)
-                except FauxchangeError as exc:
-                    self._answer(command.id[:MAX_ID_CHARS], Outcome(failure=exc))
-            request = await self._context.read()
+            # It comes by way of other threads, which takes longer than to carry out this one.
+            following = Begun(self._context.read())
+            try:
+                if not is_first and request.HasField("options"):
+                    raise InvalidRequest(
+                        "options belong into the first message", code="options_too_late", field="options"
+                    )
+                is_first = False
+                for command in request.commands:
+                    await self._carry_out(command)
+                request = await following
+            finally:
+                following.close()
         await self._until(lambda: self._unanswered == 0)
+
+    async def _carry_out(self, command: pb.OrderStreamCommand) -> None:
+        """Submit a command as soon as there is room for it. Raises: Unauthenticated if the key has been revoked."""
+        revoked = self._callers.refuse_revoked(self._asker)
+        if revoked is not None:
+            raise revoked
+        if self._unanswered >= MAX_UNANSWERED:
+            await self._until(lambda: self._unanswered < MAX_UNANSWERED)
+        self._unanswered += 1
+        self._under_way += 1
+        try:
+            kind = self._check(command)
+            if kind == "place":
+                self._place(command.id, command.place)
+            else:
+                await self._change(command, kind)
+        except FauxchangeError as exc:
+            self._answer(command.id[:MAX_ID_CHARS], Outcome(failure=exc))
 
     def _check(self, command: pb.OrderStreamCommand) -> str:
         """Return what a command is. Raises: InvalidRequest, RateLimited."""
@@ -266,10 +331,12 @@ class OrderSession:
 
     def _place(self, command_id: str, request: pb.PlaceOrderRequest) -> None:
         order = order_request(request)
+        account, origin = self._asker.account, self._asker.origin
+        # A session that leaves nothing behind has to know the records of its orders.
+        if self._cancels is None and self._service.submit_plain(account, order, origin, self, command_id):
+            return
         name = order.client_order_id
-        self._service.submit_order(
-            self._asker.account, order, self._asker.origin, partial(self._placed, command_id, name)
-        )
+        self._service.submit_order(account, order, origin, partial(self._placed, command_id, name))
         if name is not None:
             self._placing.add(name)
 
@@ -281,9 +348,8 @@ class OrderSession:
             self._answer(command.id, Outcome(), [str(record.order_id) for record in canceled])
             return
         ref = order_ref(getattr(command, kind))
-        if self._placing and ref.startswith(CLIENT_PREFIX):
-            name = ref.removeprefix(CLIENT_PREFIX)
-            await self._until(lambda: name not in self._placing)
+        if ref.startswith(CLIENT_PREFIX):
+            await self._until_placed(ref.removeprefix(CLIENT_PREFIX))
         done = partial(self._answer, command.id)
         if kind == "cancel":
             self._service.submit_cancel(account, ref, origin, done)
@@ -293,6 +359,15 @@ class OrderSession:
             order = order_request(command.replace.order)
             placement = await self._service.replace_order(account, ref, order, origin)
             self._placed(command.id, None, Outcome(placement))
+
+    async def _until_placed(self, name: str) -> None:
+        """Wait for the order of a client order id if it is on its way."""
+        if name in self._placing:
+            await self._until(lambda: name not in self._placing)
+            return
+        placed = asyncio.Event()
+        if self._service.when_placed(self._asker.account, name, placed.set):
+            await placed.wait()
 
     def _placed(self, command_id: str, name: str | None, outcome: Outcome) -> None:
         if name is not None:
@@ -304,21 +379,47 @@ class OrderSession:
 
     # Answers
 
+    # They are called by the sequencer: what could fail is left to the writer.
+
+    def rested(self, orders: RestingOrders, begun: int, tokens: Sequence[str]) -> None:
+        """Answer the commands of these ids, whose orders rest as they were placed."""
+        self._answers.append(_Rested(orders, begun, tokens))
+        self._answered(len(tokens))
+
+    def told(self, token: str, outcome: Outcome) -> None:
+        """Answer the command of an id, whatever came of its order."""
+        self._answer(token, outcome)
+
     def _answer(self, command_id: str, outcome: Outcome, canceled: Sequence[str] = ()) -> None:
-        # Called by the sequencer: what could fail is left to the writer.
-        self._answers.append((command_id, outcome, canceled))
-        self._wake_writer()
+        self._answers.append(_Answer(command_id, outcome, canceled))
+        self._answered(1)
+
+    def _answered(self, count: int) -> None:
+        """Let answers go out if all are there, else in a moment."""
+        self._under_way -= count
+        if self._under_way == 0:
+            self._wake_writer()
+        elif self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(GATHER_S, self._wait_no_longer)
+
+    def _wait_no_longer(self) -> None:
+        self._soon = None
+        if self._answers:
+            self._wake_writer()
 
     async def _write(self) -> None:
         try:
             while True:
-                if not (self._answers or self._reports or self._beats):
+                if not self._is_due:
                     self._something = asyncio.get_running_loop().create_future()
                     await self._something
+                self._is_due = False
                 answers, self._answers = self._answers, []
                 for response in self._responses(answers):
                     await self._context.write(response)
-                self._unanswered -= len(answers)
+                self._unanswered -= sum(
+                    len(answer.command_ids) if isinstance(answer, _Rested) else 1 for answer in answers
+                )
                 self._wake_reader()
         except asyncio.CancelledError:
             if self._failure is None:
@@ -328,7 +429,7 @@ class OrderSession:
             # The caller has gone while a response was on its way; the reader is told in its own time.
             return
 
-    def _responses(self, answers: Sequence[tuple[str, Outcome, Sequence[str]]]) -> Iterator[bytes]:
+    def _responses(self, answers: Sequence[_Answer | _Rested]) -> Iterator[bytes]:
         """Return what waits as responses, none of them much larger than `RESPONSE_BYTES`."""
         reports, self._reports = self._reports, []
         parts: list[bytes] = []
@@ -347,17 +448,22 @@ class OrderSession:
         if parts:
             yield b"".join(parts)
 
-    def _elements(
-        self, reports: Sequence[StreamMessage], answers: Sequence[tuple[str, Outcome, Sequence[str]]]
-    ) -> Iterator[bytes]:
+    def _elements(self, reports: Sequence[StreamMessage], answers: Sequence[_Answer | _Rested]) -> Iterator[bytes]:
         for message in reports:
             yield message.proto()
-        for command_id, outcome, canceled in answers:
-            order, refusal, repeated = self._rendering.result(outcome)
+        for answer in answers:
+            if isinstance(answer, _Rested):
+                yield from self._rendering.resting_results(*answer)
+                continue
+            order, refusal, repeated = self._rendering.result(answer.outcome)
             result = pb.OrderStreamResult(
-                id=command_id, order=order, refusal=refusal, repeated=repeated, canceled_order_ids=canceled
+                id=answer.command_id,
+                order=order,
+                refusal=refusal,
+                repeated=repeated,
+                canceled_order_ids=answer.canceled,
             )
-            yield element(result.SerializeToString(), _RESULTS_FIELD)
+            yield element(result.SerializeToString(), RESULTS_FIELD)
 
     # Waiting
 
@@ -372,5 +478,6 @@ class OrderSession:
             self._progress.set_result(None)
 
     def _wake_writer(self) -> None:
+        self._is_due = True
         if self._something is not None and not self._something.done():
             self._something.set_result(None)

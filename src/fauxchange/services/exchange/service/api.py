@@ -1,7 +1,7 @@
 """What edges ask of the exchange: of the use cases in the same process, or of a gateway's way to them."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from fauxchange.contracts.exchange.messages import (
     AccountRequest,
@@ -17,6 +17,7 @@ from fauxchange.domain.orders import AccountRecord, FillRecord, KeyRecord, Ledge
 from fauxchange.platform.streams.hub import Hub
 from fauxchange.platform.streams.topics import Topic
 from fauxchange.services.exchange.service.leftovers import LeavesNothing
+from fauxchange.services.exchange.service.order_lists import OrderSink
 from fauxchange.services.exchange.service.requests import Balance, Caller, Origin, Outcome, Placement, Transfer
 from fauxchange.services.exchange.service.use_cases import Spawn
 
@@ -87,6 +88,14 @@ class Orders(Protocol):
 
     def submit_order(self, account: int, request: OrderRequest, origin: Origin, done: Done) -> None:
         """Place an order; `done` hears once what came of it, when that is durable."""
+        ...
+
+    def submit_plain(self, account: int, request: OrderRequest, origin: Origin, sink: OrderSink, token: Any) -> bool:
+        """Place an order with others in columns; `sink` hears once what came of it. False: `submit_order` has to."""
+        ...
+
+    def when_placed(self, account: int, client_order_id: str, then: Callable[[], None]) -> bool:
+        """Call `then` once the order of a client order id, which is on its way, has been placed or refused."""
         ...
 
     def submit_cancel(self, account: int, ref: str, origin: Origin, done: Done) -> None:

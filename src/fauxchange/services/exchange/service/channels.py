@@ -22,6 +22,7 @@ from fauxchange.contracts.exchange.messages import (
 )
 from fauxchange.domain.errors import InvalidRequest, Unauthenticated
 from fauxchange.domain.listings import Asset, Listing
+from fauxchange.domain.order_columns import RestingOrders
 from fauxchange.domain.orders import FillRecord, OrderRecord, TradeRecord
 from fauxchange.domain.times import format_time
 from fauxchange.platform.streams.topics import ANY_SYMBOL, EventTopic, MessageType, StreamMessage, Topic
@@ -259,6 +260,25 @@ class Report:
         self.fill = fill
 
 
+class RestingReport:
+    """The report of an order that was accepted and rests, made when somebody reads it."""
+
+    __slots__ = ("_order_id", "_orders", "listing")
+
+    exec_type = "new"
+    fill = None
+
+    def __init__(self, orders: RestingOrders, order_id: int, listing: Listing) -> None:
+        self._orders = orders
+        self._order_id = order_id
+        self.listing = listing
+
+    @property
+    def record(self) -> OrderRecord:
+        """The order as it was placed."""
+        return self._orders.record(self._order_id)
+
+
 class PrivateTopics:
     """The channels of one account, made when it first subscribes to one."""
 
@@ -275,7 +295,7 @@ class PrivateTopics:
         def shown(message: StreamMessage) -> ReportMessage | list[OrderMessage]:
             if message.type == "snapshot":
                 return [render.order_message(record, listing) for record, listing in message.data]
-            report: Report = message.data
+            report: Report | RestingReport = message.data
             return render.report_message(report.exec_type, report.record, report.listing, report.fill)
 
         def told(message: StreamMessage) -> list[BalanceMessage]:
@@ -298,7 +318,7 @@ class PrivateTopics:
             state=balances,
         )
 
-    def report(self, report: Report) -> StreamMessage:
+    def report(self, report: Report | RestingReport) -> StreamMessage:
         """Tell of an order."""
         return _kept(self.orders, "event", report)
 

@@ -6,11 +6,14 @@ that is read back gives the same rows and notes, and so the same events.
 A *block* is how the background order flow hands over a slice of its commands: they have one note between them, nobody
 waits for any one of them, and each has a time of its own within the slice. A batch with blocks in it has the second
 format, in which their rows are packed by column; one without is written as it always was.
+
+A *list* is how plain orders travel (`order_lists`): in columns, but each with a note of its own, and journalled as if
+each were an entry.
 """
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
@@ -29,6 +32,7 @@ from fauxchange.services.exchange.core.layout import (
     words,
 )
 from fauxchange.services.exchange.service.blocks import Pack, pack_columns, unpack_columns
+from fauxchange.services.exchange.service.order_lists import OrderList
 from fauxchange.services.exchange.service.requests import Origin
 
 FORMAT: Final = 1
@@ -118,20 +122,32 @@ class Block:
         self.columns = pack(matrix)
 
 
+Item = Entry | Block | OrderList
+"""What waits to be carried out: one command, or many."""
+
+
 class Batch:
     """Commands that are made durable together, in their order."""
 
-    __slots__ = ("blocks", "entries", "first_sequence", "matrix", "ts_ns")
+    __slots__ = ("entries", "first_sequence", "has_blocks", "is_mixed", "matrix", "ts_ns")
 
     def __init__(
-        self, entries: "Sequence[Entry | Block]", matrix: Int64Array, first_sequence: int, ts_ns: int, *, blocks: bool
+        self,
+        entries: Sequence[Item],
+        matrix: Int64Array,
+        first_sequence: int,
+        ts_ns: int,
+        *,
+        has_blocks: bool = False,
+        is_mixed: bool = False,
     ) -> None:
         self.entries = entries
         self.matrix = matrix
         self.first_sequence = first_sequence
         self.ts_ns = ts_ns
-        self.blocks = blocks
-        """Whether there are blocks among the entries."""
+        self.has_blocks = has_blocks
+        self.is_mixed = is_mixed or has_blocks
+        """Whether there are others among the entries than single ones."""
 
     @property
     def last_sequence(self) -> int:
@@ -143,26 +159,67 @@ class Batch:
         """The commands as the kernel takes them."""
         return as_rows(self.matrix)
 
-    def parts(self) -> "Iterator[Block | list[Entry]]":
-        """Yield the blocks, and what stands between them as lists."""
-        if not self.blocks:
+    def parts(self) -> "Iterator[Block | OrderList | list[Entry]]":
+        """Yield the blocks and lists, and what stands between them as lists of entries."""
+        if not self.is_mixed:
             yield cast("list[Entry]", self.entries)
             return
-        for is_block, group in groupby(self.entries, key=is_a_block):
-            if is_block:
-                yield from cast("Iterator[Block]", group)
-            else:
-                yield cast("list[Entry]", list(group))
+        singles: list[Entry] = []
+        for item in self.entries:
+            if isinstance(item, Entry):
+                singles.append(item)
+                continue
+            if singles:
+                yield singles
+                singles = []
+            yield item
+        if singles:
+            yield singles
 
 
-def is_a_block(entry: Entry | Block) -> bool:
-    """Say whether an entry is a block."""
-    return type(entry) is Block
+def entries_of(orders: OrderList, begun: int, end: int) -> list[Entry]:
+    """Return orders of a sealed list as the entries that they would have been."""
+    entries = []
+    for index, row in enumerate(orders.matrix[begun:end].tolist(), begun):
+        note = Note(
+            orders.origins[index],
+            client_order_id=orders.names[index],
+            fingerprint=int(orders.fingerprints[index]),
+        )
+        entry = Entry(row, note, packed=orders.notes[index])
+        entry.sequence, entry.ts_ns = row[C_SEQUENCE], orders.ts_ns
+        entries.append(entry)
+    return entries
 
 
-def size_of(entry: Entry | Block) -> int:
-    """Return how many commands an entry is."""
-    return len(entry.matrix) if isinstance(entry, Block) else 1
+def spread(orders: OrderList) -> list[Entry]:
+    """Return the orders of a list as entries; the list is told with the last of them."""
+    entries = [
+        Entry(row, Note(orders.origins[index], client_order_id=name, fingerprint=orders.fingerprint(index)))
+        for index, (row, name) in enumerate(zip(orders.close().tolist(), orders.names, strict=True))
+    ]
+    orders.entries = dict(enumerate(entries))
+    entries[-1].done = partial(_tell_spread, orders)
+    return entries
+
+
+def _tell_spread(orders: OrderList, last: Entry) -> None:
+    orders.failure = last.failure
+    done, orders.done = orders.done, None
+    if done is not None:
+        done(orders)
+
+
+def is_single(item: Item) -> bool:
+    """Say whether an item is one command."""
+    return type(item) is Entry
+
+
+def size_of(item: Item) -> int:
+    """Return how many commands an item is."""
+    if isinstance(item, Entry):
+        return 1
+    return len(item.matrix) if isinstance(item, Block) else len(item)
 
 
 class _Singles(msgspec.Struct, array_like=True, tag=0):
@@ -202,7 +259,7 @@ def as_rows(matrix: Int64Array) -> Rows:
 
 
 def seal(
-    entries: Sequence[Entry | Block],
+    entries: Sequence[Item],
     first_sequence: int,
     ts_ns: int,
     after_ns: int = 0,
@@ -213,10 +270,10 @@ def seal(
     Commands of a block keep the times that they are meant to have, as far as these lie between the last command before
     them, which was at `after_ns`, and `ts_ns`; others get this one.
     """
-    if any(map(is_a_block, entries)):
+    if not all(map(is_single, entries)):
         return _seal_parts(entries, first_sequence, ts_ns, after_ns, pack)
     singles = cast("Sequence[Entry]", entries)
-    return Batch(singles, _seal_singles(singles, first_sequence, ts_ns), first_sequence, ts_ns, blocks=False)
+    return Batch(singles, _seal_singles(singles, first_sequence, ts_ns), first_sequence, ts_ns)
 
 
 def _seal_singles(entries: Sequence[Entry], first_sequence: int, ts_ns: int) -> Int64Array:
@@ -230,26 +287,32 @@ def _seal_singles(entries: Sequence[Entry], first_sequence: int, ts_ns: int) -> 
     return matrix
 
 
-def _seal_parts(entries: Sequence[Entry | Block], first_sequence: int, now_ns: int, after_ns: int, pack: Pack) -> Batch:
+def _seal_parts(entries: Sequence[Item], first_sequence: int, now_ns: int, after_ns: int, pack: Pack) -> Batch:
     sequence, last_ns = first_sequence, after_ns
     matrices: list[Int64Array] = []
-    for part in Batch(entries, _NOTHING, first_sequence, now_ns, blocks=True).parts():
+    has_blocks = False
+    for part in Batch(entries, _NOTHING, first_sequence, now_ns, is_mixed=True).parts():
         if isinstance(part, Block):
+            has_blocks = True
             part.stamp(sequence, last_ns, now_ns, pack)
             matrices.append(part.matrix)
             last_ns = part.ts_ns
+        elif isinstance(part, OrderList):
+            part.seal(sequence, now_ns)
+            matrices.append(part.matrix)
+            last_ns = now_ns
         else:
             matrices.append(_seal_singles(part, sequence, now_ns))
             last_ns = now_ns
         sequence += len(matrices[-1])
     matrix = matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
-    return Batch(entries, matrix, first_sequence, last_ns, blocks=True)
+    return Batch(entries, matrix, first_sequence, last_ns, has_blocks=has_blocks, is_mixed=True)
 
 
 def pack_batch(batch: Batch) -> bytes:
     """Return what is journalled of a batch."""
     count = len(batch.matrix)
-    if batch.blocks:
+    if batch.has_blocks:
         body = _encoder.encode([_packed(part, batch) for part in batch.parts()])
         return _HEAD.pack(BLOCK_FORMAT, COMMAND_WIDTH, count, len(body)) + body
     notes = b"".join([entry.packed for entry in batch.entries])
@@ -258,9 +321,11 @@ def pack_batch(batch: Batch) -> bytes:
     return b"".join((head, batch.matrix.tobytes(), b"\xdd", count.to_bytes(4, "big"), notes))
 
 
-def _packed(part: Block | list[Entry], batch: Batch) -> _Singles | _PackedBlock:
+def _packed(part: Block | OrderList | list[Entry], batch: Batch) -> _Singles | _PackedBlock:
     if isinstance(part, Block):
         return _PackedBlock(part.sequence, msgspec.Raw(part.packed), part.columns)
+    if isinstance(part, OrderList):
+        return _Singles(len(part), part.matrix.tobytes(), [msgspec.Raw(note) for note in part.notes])
     begun = part[0].sequence - batch.first_sequence
     rows = batch.matrix[begun : begun + len(part)].tobytes()
     return _Singles(len(part), rows, [msgspec.Raw(entry.packed) for entry in part])
@@ -277,7 +342,6 @@ def unpack_rows(payload: bytes) -> Int64Array:
 def unpack_batch(payload: bytes) -> Batch:
     """Return a packed batch. Raises: DamagedJournal if it is not one."""
     form, width, count, size = _head(payload)
-    entries: list[Entry | Block] = []
     try:
         if form == BLOCK_FORMAT:
             return _unpack_parts(payload, width, count)
@@ -286,8 +350,8 @@ def unpack_batch(payload: bytes) -> Batch:
         notes = _decode_notes(payload[begun : begun + size])
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise DamagedJournal(f"the notes of a batch cannot be read: {exc}") from exc
-    entries += _unpack_singles(matrix, notes)
-    return Batch(entries, matrix, entries[0].sequence, entries[0].ts_ns, blocks=False)
+    entries = _unpack_singles(matrix, notes)
+    return Batch(entries, matrix, entries[0].sequence, entries[0].ts_ns)
 
 
 def _unpack_parts(payload: bytes, width: int, count: int) -> Batch:
@@ -304,7 +368,7 @@ def _unpack_parts(payload: bytes, width: int, count: int) -> Batch:
         block.packed, block.columns = bytes(part.note), part.columns
         entries.append(block)
     matrix = _joined(matrices, count)
-    return Batch(entries, matrix, int(matrix[0, C_SEQUENCE]), int(matrix[-1, C_TS_NS]), blocks=True)
+    return Batch(entries, matrix, int(matrix[0, C_SEQUENCE]), int(matrix[-1, C_TS_NS]), has_blocks=True)
 
 
 def _unpack_singles(matrix: Int64Array, notes: Sequence[Note]) -> list[Entry]:

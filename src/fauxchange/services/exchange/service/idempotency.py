@@ -2,10 +2,13 @@
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import asdict
 from operator import itemgetter
 from typing import Any
 
-from fauxchange.domain.orders import CLIENT_ORDER_ID_KEPT_NS
+from fauxchange.domain.orders import CLIENT_ORDER_ID_KEPT_NS, AccountRecord
+from fauxchange.services.exchange.service.entries import Entry
+from fauxchange.services.exchange.service.requests import Transfer
 
 MAX_KEPT = 10_000
 """Beyond this the oldest are forgotten early."""
@@ -25,6 +28,19 @@ class IdempotencyIndex:
             self._forget_oldest()
         found = self._known.get(key)
         return None if found is None else found[1]
+
+    def remember(self, key: str, entry: Entry) -> None:
+        """Remember what came of an entry that was carried out."""
+        outcome: dict[str, Any] = {"fingerprint": entry.note.fingerprint}
+        if isinstance(entry.result, Transfer):
+            outcome["transfer"] = asdict(entry.result)
+        elif isinstance(entry.result, AccountRecord):
+            outcome["account"] = str(entry.result.account)
+        else:
+            # Nothing was done, so that the same may be asked for again.
+            self.under_way.discard(key)
+            return
+        self.put(key, outcome, entry.ts_ns)
 
     def put(self, key: str, outcome: dict[str, Any], ts_ns: int) -> None:
         """Remember what came of a request."""

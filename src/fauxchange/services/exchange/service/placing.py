@@ -44,6 +44,7 @@ from fauxchange.services.exchange.core.vocabulary import (
     TYPE_TAKE_PROFIT,
     TYPE_TAKE_PROFIT_LIMIT,
 )
+from fauxchange.services.exchange.service.order_lists import Plain
 
 _SIDES: Final = {name: number for number, name in enumerate(SIDES)}
 _TYPES: Final = {name: number for number, name in enumerate(ORDER_TYPES)}
@@ -51,6 +52,8 @@ _TIMES: Final = {name: number for number, name in enumerate(TIMES_IN_FORCE)}
 _PREVENTIONS: Final = {name: number for number, name in enumerate(SELF_TRADE_PREVENTIONS)}
 _PRICED: Final = frozenset({TYPE_LIMIT, TYPE_STOP_LIMIT, TYPE_TAKE_PROFIT_LIMIT})
 _STOPPED: Final = frozenset({TYPE_STOP, TYPE_STOP_LIMIT, TYPE_TAKE_PROFIT, TYPE_TAKE_PROFIT_LIMIT})
+_LIMIT: Final = ORDER_TYPES[TYPE_LIMIT]
+_UNTIL_CANCELED: Final = frozenset({None, TIMES_IN_FORCE[TIME_GTC]})
 MAX_DIGITS: Final = 40
 
 _PLACE: Final = [COMMAND_PLACE if column == C_KIND else 0 for column in range(COMMAND_WIDTH)]
@@ -117,6 +120,32 @@ def place_row(account: int, listing: Listing, request: OrderRequest) -> list[int
     else:
         row[C_TIME_IN_FORCE] = TIME_GTC if request.expires_at is None else TIME_GTD
     return row
+
+
+def plain_order(account: int, listing: Listing, request: OrderRequest) -> Plain | None:
+    """Return what a plain order asks for, None if it is none. Raises: InvalidRequest."""
+    quantity, price = request.quantity, request.price
+    if (
+        quantity is None
+        or price is None
+        or request.type != _LIMIT
+        or request.time_in_force not in _UNTIL_CANCELED
+        or request.quote_quantity is not None
+        or request.stop_price is not None
+        or request.display_quantity is not None
+        or request.expires_at is not None
+    ):
+        return None
+    side, prevention = request.side, request.self_trade_prevention
+    return (
+        account,
+        listing.number,
+        _SIDES[side] if side in _SIDES else _number(_SIDES, side, "side"),
+        1 if request.post_only else 0,
+        0 if prevention is None else _number(_PREVENTIONS, prevention, "self_trade_prevention"),
+        count_steps(listing.instrument.prices, price, "price"),
+        count_steps(listing.instrument.quantities, quantity, "quantity"),
+    )
 
 
 def _fill_amounts(row: list[int], listing: Listing, request: OrderRequest) -> None:

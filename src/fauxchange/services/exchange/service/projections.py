@@ -7,6 +7,7 @@ refused), and after a restart it is gathered anew from the journal.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,16 +15,20 @@ import structlog
 
 from fauxchange.data.ports import ExchangeReadModels, Projection
 from fauxchange.domain.errors import FauxchangeError
+from fauxchange.domain.order_columns import LedgerRows, RestingOrders
 from fauxchange.domain.orders import AccountRecord, FillRecord, KeyRecord, LedgerEntry, OrderRecord, copied
 from fauxchange.platform.ports import DependencyHealth, DependencyStatus
 from fauxchange.services.exchange.core.layout import Int64Array
 from fauxchange.services.exchange.service.entries import Batch, Block, Entry
-from fauxchange.services.exchange.service.trail import OpenBlock, TrailWriter
+from fauxchange.services.exchange.service.order_lists import OrderList
+from fauxchange.services.exchange.service.trail import TrailWriter
 
 FLUSH_INTERVAL_S = 0.1
 RETRY_S = 1.0
 MAX_BEHIND = 200_000
 """So many commands may wait for the read models before new ones are refused."""
+TOLD_AT_ONCE = 2_000
+"""So many stored orders are looked at, to let go of the finished ones, while the event loop does nothing else."""
 
 log = structlog.get_logger(__name__)
 
@@ -37,22 +42,26 @@ class Projector:
         """Gives what is stored beside the position."""
         self.stored: Callable[[Sequence[int]], None] = lambda _order_ids: None
         """Told the orders whose present state has been stored."""
+        self.resting: list[RestingOrders] = []
         self.orders: dict[int, OrderRecord] = {}
+        """Orders that have changed; of one that is in `resting` as well, this is the later state."""
         self.fills: list[FillRecord] = []
         self.ledger: list[LedgerEntry] = []
+        self.postings: list[LedgerRows] = []
         self.accounts: dict[int, AccountRecord] = {}
         self.keys: dict[str, KeyRecord] = {}
         self.trail = TrailWriter()
         self.sequence = 0
         self.position = 0
         self._storing = asyncio.Lock()
+        self._unsaid: deque[OrderRecord] = deque()
         self._problem = ""
-        self._left: tuple[Projection, OpenBlock | None] | None = None
+        self._left: Projection | None = None
 
-    def go_on_after(self, sequence: int, trail: TrailWriter) -> None:
+    def go_on_after(self, sequence: int) -> None:
         """Begin behind what the store holds."""
         self.sequence = self.position = sequence
-        self.trail = trail
+        self.trail = TrailWriter(sequence)
 
     @property
     def behind(self) -> int:
@@ -68,6 +77,11 @@ class Projector:
         begun = entries[0].sequence - batch.first_sequence
         rows = batch.matrix[begun : begun + len(entries)]
         self.trail.add_batch(rows.tobytes(), notes, events.tobytes(), bounds, entries[0].ts_ns)
+        self.sequence = self.trail.sequence
+
+    def record_list(self, orders: OrderList, events: Int64Array, bounds: Sequence[int]) -> None:
+        """Take note of plain orders that were carried out; the events are bounded as those of `record`."""
+        self.trail.add_batch(orders.matrix.tobytes(), orders.notes, events.tobytes(), bounds, orders.ts_ns)
         self.sequence = self.trail.sequence
 
     def record_block(self, block: Block, events: Int64Array, told: Int64Array) -> None:
@@ -104,12 +118,9 @@ class Projector:
                     await self._store_next()
 
     async def _store_next(self) -> None:
-        projection, block = self._left or self._take()
-        self._left = (projection, block)
+        projection = self._left = self._left or self._take()
         begun = time.perf_counter()
         try:
-            if block is not None and not projection.trail:
-                projection.trail = [await asyncio.to_thread(block.pack)]
             await self._store.store(projection)
         except FauxchangeError as exc:
             if not self._problem:
@@ -121,20 +132,34 @@ class Projector:
         self._problem = ""
         self._left = None
         self.position = projection.sequence
-        self.stored([record.order_id for record in projection.orders if record.order_id not in self.orders])
+        self._unsaid.extend(projection.orders)
+        await self._tell_stored()
         log.debug("read_models_stored", sequence=self.position, seconds=round(time.perf_counter() - begun, 3))
 
-    def _take(self) -> tuple[Projection, OpenBlock | None]:
+    async def _tell_stored(self) -> None:
+        """Tell which orders were stored, in pieces between which others are served; one left over is told next time."""
+        while self._unsaid:
+            piece = [self._unsaid.popleft().order_id for _ in range(min(len(self._unsaid), TOLD_AT_ONCE))]
+            self.stored([order_id for order_id in piece if order_id not in self.orders])
+            if self._unsaid:
+                await asyncio.sleep(0)
+
+    def _take(self) -> Projection:
         """Return what was gathered, as it stands now, and begin to gather anew."""
+        block = self.trail.take()
         projection = Projection(
             sequence=self.sequence,
             document=self.document(),
             accounts=list(self.accounts.values()),
             keys=list(self.keys.values()),
+            resting=self.resting,
             # Orders go on changing while they are stored.
             orders=list(map(copied, self.orders.values())),
             fills=self.fills,
             ledger=self.ledger,
+            postings=self.postings,
+            trail=[] if block is None else [block],
         )
         self.accounts, self.keys, self.orders, self.fills, self.ledger = {}, {}, {}, [], []
-        return projection, self.trail.take()
+        self.resting, self.postings = [], []
+        return projection

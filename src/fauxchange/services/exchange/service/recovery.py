@@ -13,11 +13,10 @@ import structlog
 from fauxchange.data.ports import AccountQuery, ExchangeReadModels, JournalRepository, KernelSnapshotRepository
 from fauxchange.domain.errors import DamagedJournal, InvalidRequest
 from fauxchange.domain.orders import CLIENT_ORDER_ID_KEPT_NS, AccountRecord
-from fauxchange.services.exchange.core.engine import Engine, State, load_state, new_state, state_hash
+from fauxchange.services.exchange.core.engine import ROOMY, Engine, State, load_state, new_state, state_hash
 from fauxchange.services.exchange.core.layout import C_TS_NS, H_EVENT_SEQUENCE, H_TS_NS
 from fauxchange.services.exchange.service.entries import as_rows, unpack_batch, unpack_rows
 from fauxchange.services.exchange.service.projections import Projector
-from fauxchange.services.exchange.service.trail import GENESIS, TrailWriter
 from fauxchange.services.exchange.service.venue import Venue
 
 Progress = Callable[[str, int, int], None]
@@ -44,7 +43,7 @@ async def load_newest(
     """Return the newest usable snapshot up to a sequence, or the state at the very beginning."""
     while (snapshot := await snapshots.newest(at_most)) is not None:
         try:
-            state = load_state(snapshot.payload, compiler=compiler)
+            state = load_state(snapshot.payload, compiler=compiler, least=ROOMY)
             if state_hash(state) == snapshot.state_hash:
                 return snapshot.sequence, state
             reason = "its state does not have the hash that it was stored with"
@@ -52,7 +51,7 @@ async def load_newest(
             reason = exc.message
         log.error("snapshot_damaged", sequence=snapshot.sequence, reason=reason)
         at_most = snapshot.sequence - 1
-    return 0, new_state()
+    return 0, new_state(rooms=ROOMY)
 
 
 async def recover(
@@ -88,9 +87,7 @@ async def recover(
         accounts = await _all_accounts(read_models)
         venue.registry.restore(document, accounts, await read_models.keys())
         venue.idempotent.restore(document.get("idempotency", ()))
-        last_block = await read_models.last_trail()
-        last_hash = GENESIS if last_block is None else bytes.fromhex(last_block.hash)
-        projector.go_on_after(position, TrailWriter(position, last_hash))
+        projector.go_on_after(position)
     replayed, followed, reached = 0, 0, begun
     taken_up = False
     async for batches in journal.read(begun):

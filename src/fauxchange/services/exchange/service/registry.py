@@ -14,6 +14,8 @@ from fauxchange.services.exchange.service.background import BACKGROUND, Backgrou
 
 VENUE_ACCOUNTS = {FEE_ACCOUNT: "fees", HOUSE_ACCOUNT: "house", TRANSIT_ACCOUNT: "transit"}
 MAX_ACCOUNT_DIGITS = 18
+MAX_SPELLINGS = 1_024
+"""So many ways in which callers write symbols are remembered."""
 
 
 class RegistryWatcher(Protocol):
@@ -37,11 +39,14 @@ class Registry:
 
     def __init__(self) -> None:
         self.assets: list[Asset] = []
+        self.asset_names: list[str] = []
         self.listings: list[Listing] = []
+        self.symbols: list[str] = []
         self.accounts: dict[int, AccountRecord] = {}
         self.background = BackgroundAccounts()
         self._assets_by_name: dict[str, Asset] = {}
         self._listings_by_symbol: dict[str, Listing] = {}
+        self._listings_as_spelled: dict[str, Listing] = {}
         self._keys: dict[str, KeyRecord] = {}
         self._keys_of: dict[int, list[KeyRecord]] = {}
         self.watchers: dict[RegistryWatcher, None] = {}
@@ -62,6 +67,7 @@ class Registry:
         check(name not in self._assets_by_name, f"{name} is an asset already")
         asset = Asset(number=len(self.assets), name=name, decimals=decimals)
         self.assets.append(asset)
+        self.asset_names.append(name)
         self._assets_by_name[name] = asset
         return asset
 
@@ -80,6 +86,7 @@ class Registry:
         )
         listing.status = document.get("status", 0)
         self.listings.append(listing)
+        self.symbols.append(listing.symbol)
         self._listings_by_symbol[listing.symbol] = listing
         for tier in {tier for _, tier in self.fees}:
             self.fees[listing.number, tier] = self.fees[-1, tier]
@@ -106,12 +113,14 @@ class Registry:
 
     def listing(self, symbol: str) -> Listing:
         """Return an instrument by its symbol in any spelling. Raises: InvalidRequest, NotFound."""
-        listing = self._listings_by_symbol.get(symbol)
+        listing = self._listings_by_symbol.get(symbol) or self._listings_as_spelled.get(symbol)
         if listing is None:
             canonical = parse_symbol(symbol)
             listing = self._listings_by_symbol.get(canonical)
             if listing is None:
                 raise _unknown_symbol(canonical, self._listings_by_symbol)
+            if len(self._listings_as_spelled) < MAX_SPELLINGS:
+                self._listings_as_spelled[symbol] = listing
         return listing
 
     def has_listing(self, symbol: str) -> bool:

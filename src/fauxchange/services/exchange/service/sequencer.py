@@ -20,10 +20,13 @@ from fauxchange.data.ports import JournalRepository
 from fauxchange.domain.errors import FauxchangeError, Unavailable, check
 from fauxchange.platform.ports import Clock, DependencyHealth, DependencyStatus
 from fauxchange.services.exchange.service.blocks import Pack, pack_columns
-from fauxchange.services.exchange.service.entries import Batch, Block, Entry, pack_batch, seal, size_of
+from fauxchange.services.exchange.service.entries import Batch, Block, Item, pack_batch, seal, size_of, spread
+from fauxchange.services.exchange.service.order_lists import OrderList
 
 MAX_BATCH = 1_000
-"""So many entries are stored together at most; a block is one of them."""
+"""So many commands are stored together at most, but for the last list of them; a block is one of them."""
+FEW_ORDERS = 8
+"""So few orders of a list are carried out more quickly one by one."""
 ENOUGH = 64
 """So many commands are stored without waiting for more."""
 TURNS = 8
@@ -41,7 +44,7 @@ class Processor(Protocol):
         """Carry out a batch and give each entry its events."""
         ...
 
-    def drop(self, entries: Sequence[Entry | Block]) -> None:
+    def drop(self, entries: Sequence[Item]) -> None:
         """Take note that these commands were not stored and never will be."""
         ...
 
@@ -66,8 +69,10 @@ class Sequencer:
         self._max_queue = max_queue
         self._spawn = spawn
         self._loop = asyncio.get_running_loop()
-        self._queue: list[Entry | Block] = []
+        self._queue: list[Item] = []
         self._queued = 0
+        self._waiting_ones = 0
+        """How much of what may wait does: commands, of which a block is one."""
         self._storing: Batch | None = None
         self._scheduled = False
         self._turns = 0
@@ -96,29 +101,49 @@ class Sequencer:
         self._next_sequence = sequence + 1
         self._last_ns = ts_ns
 
-    def submit(self, *entries: Entry | Block) -> None:
+    def submit(self, *entries: Item) -> None:
         """Take commands in, to be stored together where they fit; each entry's `done` tells when it is over.
 
         Raises: Unavailable if nothing can be stored now or too much waits; then none of them was taken
         """
+        self._check_room(sum(map(weight_of, entries)))
+        self._take_in(*entries)
+
+    def open_list(self, done: Callable[[OrderList], None]) -> OrderList:
+        """Return the list at the end of the queue, to which exactly one plain order must be added now.
+
+        Raises: Unavailable as `submit` does
+        """
+        self._check_room(1)
+        last = self._queue[-1] if self._queue else None
+        if not isinstance(last, OrderList) or not last.is_open:
+            last = OrderList(done)
+            self._take_in(last)
+        self._queued += 1
+        self._waiting_ones += 1
+        return last
+
+    def _check_room(self, more: int) -> None:
         if self._problem or self._closed:
             reason = self._problem or "the exchange is stopping"
             raise Unavailable(
                 f"orders cannot be stored: {reason}", code="journal_unavailable", retry_after_s=RETRY_AFTER_S
             )
-        # A block counts as one: however large, it is the only one, and must not be what others are refused for.
-        if len(self._queue) + len(entries) > self._max_queue:
+        if self._waiting_ones + more > self._max_queue:
             raise Unavailable(
-                f"{len(self._queue)} commands wait already, which is the limit",
+                f"{self._waiting_ones} commands wait already, which is the limit",
                 code="queue_full",
                 retry_after_s=RETRY_AFTER_S,
             )
+
+    def _take_in(self, *entries: Item) -> None:
         if self._idle.is_set():
             self._idle.clear()
             # From the first command that waits to the last that is answered, venue time stands still.
             self._clock.hold()
         self._queue.extend(entries)
         self._queued += sum(map(size_of, entries))
+        self._waiting_ones += sum(map(weight_of, entries))
         if not self._busy:
             self._scheduled = True
             self._loop.call_soon(self._store_next)
@@ -154,7 +179,7 @@ class Sequencer:
             self._loop.call_soon(self._store_next)
             return
         self._turns = self._gathered = 0
-        entries, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+        entries = self._first_of_queue()
         now_ns = max(self._last_ns, self._clock.now_ns())
         batch = seal(entries, self._next_sequence, now_ns, self._last_ns, self._pack)
         self._last_ns = batch.ts_ns
@@ -162,6 +187,23 @@ class Sequencer:
         self._storing = batch
         stored = partial(self._stored, batch)
         self._journal.append_soon(batch.first_sequence, batch.last_sequence, pack_batch(batch), stored)
+
+    def _first_of_queue(self) -> list[Item]:
+        """Return what is stored next, and take it out of the queue."""
+        weight = count = 0
+        entries: list[Item] = []
+        for item in self._queue:
+            if weight >= MAX_BATCH:
+                break
+            weight += weight_of(item)
+            count += 1
+            if isinstance(item, OrderList) and len(item) < FEW_ORDERS:
+                entries += spread(item)
+            else:
+                entries.append(item)
+        del self._queue[:count]
+        self._waiting_ones -= weight
+        return entries
 
     def _stored(self, batch: Batch, failure: Exception | None) -> None:
         check(self._storing is batch, "batches are stored one at a time, in their order")
@@ -192,7 +234,7 @@ class Sequencer:
     def _fail(self, batch: Batch, failure: Exception) -> None:
         self._problem = failure.message if isinstance(failure, FauxchangeError) else str(failure)
         log.error("journal_failed", error=self._problem, first_sequence=batch.first_sequence)
-        waiting, self._queue, self._queued = self._queue, [], 0
+        waiting, self._queue, self._queued, self._waiting_ones = self._queue, [], 0, 0
         self._drop(waiting)
         self._spawn(self._reconcile(batch), "journal reconciliation")
 
@@ -248,16 +290,16 @@ class Sequencer:
             code="outcome_unknown",
         )
 
-    def _drop(self, entries: Sequence[Entry | Block]) -> None:
+    def _drop(self, entries: Sequence[Item]) -> None:
         self._processor.drop(entries)
         self._fail_all(entries, "nothing was done: the journal cannot be written", code="journal_unavailable")
 
-    def _fail_all(self, entries: Sequence[Entry | Block], message: str, *, code: str) -> None:
+    def _fail_all(self, entries: Sequence[Item], message: str, *, code: str) -> None:
         for entry in entries:
             entry.failure = Unavailable(message, code=code, retry_after_s=RETRY_AFTER_S)
             self._answer(entry)
 
-    def _answer(self, entry: Entry | Block) -> None:
+    def _answer(self, entry: Item) -> None:
         # An entry and whoever waits for it are of one kind.
         done: Callable[[Any], None] | None = entry.done
         entry.done = None
@@ -268,3 +310,11 @@ class Sequencer:
         # A bug in one answer must not keep the others from theirs; the supervisor hears of it and stops the process.
         except Exception as exc:
             self._loop.call_exception_handler({"message": "an answer could not be given", "exception": exc})
+
+
+def weight_of(item: Item) -> int:
+    """Return how much an item counts of what may wait.
+
+    A block is one: however large, it is the only one, and must not be what others are refused for.
+    """
+    return 1 if isinstance(item, Block) else size_of(item)

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import groupby
+from typing import Any
 
 from fauxchange.contracts.exchange.messages import AmendRequest, OrderRequest
 from fauxchange.contracts.exchange.refusals import refusal
 from fauxchange.data.ports import FillQuery, OrderQuery
 from fauxchange.domain.errors import Conflict, FauxchangeError, InvariantViolation, NotFound, Rejected
 from fauxchange.domain.listings import Listing
+from fauxchange.domain.order_columns import RestingOrders
 from fauxchange.domain.orders import OPEN_STATUSES, ORDER_TYPES, FillRecord, OrderRecord
 from fauxchange.services.exchange.core.commands import cancel_all
 from fauxchange.services.exchange.core.layout import (
@@ -27,8 +30,15 @@ from fauxchange.services.exchange.core.vocabulary import (
     RejectReason,
 )
 from fauxchange.services.exchange.service.entries import Entry, Note, row_of
-from fauxchange.services.exchange.service.live_orders import MAX_FILLS_KEPT, OnItsWay, Placed, fingerprint_of
-from fauxchange.services.exchange.service.placing import amend_row, cancel_row, place_row
+from fauxchange.services.exchange.service.live_orders import (
+    MAX_FILLS_KEPT,
+    OnItsWay,
+    Pending,
+    Placed,
+    fingerprint_of,
+)
+from fauxchange.services.exchange.service.order_lists import OrderList, OrderSink
+from fauxchange.services.exchange.service.placing import amend_row, cancel_row, place_row, plain_order
 from fauxchange.services.exchange.service.requests import Origin, Outcome, Placement
 from fauxchange.services.exchange.service.use_cases import UseCases, refused
 
@@ -54,6 +64,26 @@ class Trading(UseCases):
         """
         row = place_row(account, self.venue.registry.listing(request.symbol), request)
         self._submit(account, request, row, origin, done)
+
+    def submit_plain(self, account: int, request: OrderRequest, origin: Origin, sink: OrderSink, token: Any) -> bool:
+        """Place an order with others in columns; `sink` hears once what came of it, when that is durable.
+
+        False, and nothing is done, if it is no plain order, or has a client order id that stands for something.
+
+        Raises: InvalidRequest, NotFound, Unavailable; then the sink hears nothing
+        """
+        if self.check_before is not None:
+            return False
+        registry, name = self.venue.registry, request.client_order_id
+        order = plain_order(account, registry.listing(request.symbol), request)
+        if order is None or (name is not None and self.venue.orders.is_taken(account, name)):
+            return False
+        self.check_read_models()
+        orders = self.sequencer.open_list(self._tell_list)
+        orders.add(order, name, origin, sink, token)
+        if name is not None:
+            self.venue.orders.reserve(account, name, orders)
+        return True
 
     async def place_order(self, account: int, request: OrderRequest, origin: Origin) -> Placement:
         """Place an order and wait until it is durable; a rejected one is told by its status.
@@ -113,6 +143,67 @@ class Trading(UseCases):
         self.submit(entry)
         self.venue.orders.reserve(account, name, named)
 
+    def _tell_list(self, orders: OrderList) -> None:
+        """Tell what came of the orders of a list, in their order."""
+        if orders.failure is not None:
+            self._tell_each(orders, 0, len(orders))
+            # It may be carried out all the same, with nobody left to be told.
+            orders.sinks, orders.tokens, orders.waiting = [], [], {}
+            return
+        at = 0
+        for begun, resting in orders.runs:
+            self._tell_each(orders, at, begun)
+            at = begun + len(resting)
+            self._tell_resting(orders, begun, resting)
+        self._tell_each(orders, at, len(orders))
+        orders.forget()
+        self.venue.orders.forget_names(self.clock.now_ns)
+
+    def _tell_each(self, orders: OrderList, begun: int, end: int) -> None:
+        for index in range(begun, end):
+            entry = orders.entries.get(index)
+            outcome = Outcome(failure=orders.failure) if entry is None else self._placed(entry, orders)
+            orders.sinks[index].told(orders.tokens[index], outcome)
+            for each in orders.waiting.pop(index, ()):
+                each(outcome.again())
+
+    def _tell_resting(self, orders: OrderList, begun: int, resting: RestingOrders) -> None:
+        orders_in_memory = self.venue.orders
+        if resting.left < len(resting):
+            # Something has come of some of them since, in the same batch; each is told as it stands.
+            for index, order_id in enumerate(
+                range(resting.first_order_id, resting.first_order_id + len(resting)), begun
+            ):
+                record = orders_in_memory[order_id]
+                outcome = Outcome(Placement(record, orders_in_memory.fills(order_id)))
+                orders.sinks[index].told(orders.tokens[index], outcome)
+                for each in orders.waiting.pop(index, ()):
+                    each(outcome.again())
+            return
+        at, end = begun, begun + len(resting)
+        for sink, group in groupby(orders.sinks[begun:end]):
+            until = at + len(list(group))
+            sink.rested(resting, at - begun, orders.tokens[at:until])
+            at = until
+        if not orders.waiting:
+            return
+        for index in sorted(orders.waiting):
+            if begun <= index < end:
+                record = orders_in_memory[resting.first_order_id + index - begun]
+                for each in orders.waiting.pop(index):
+                    each(Outcome(Placement(record, repeated=True)))
+
+    def when_placed(self, account: int, client_order_id: str, then: Callable[[], None]) -> bool:
+        """Call `then` once the order of a client order id, which is on its way, has been placed or refused.
+
+        False, and nothing is done, if there is none on its way, or nobody knows what became of it.
+        """
+        named = self.venue.orders.named(account, client_order_id)
+        if not isinstance(named, Pending) or named.failure is not None:
+            return False
+        named.waiting.append(lambda _outcome: then())
+        return True
+
     def _tell_placed(self, named: OnItsWay, done: Done, entry: Entry) -> None:
         named.tell(self._placed(entry), done)
 
@@ -129,13 +220,13 @@ class Trading(UseCases):
                 code="duplicate_client_order_id",
                 field="client_order_id",
             )
-        if isinstance(named, OnItsWay):
-            if named.entry.failure is not None:
+        if isinstance(named, Pending):
+            if named.failure is not None:
                 # It is not known yet whether it was stored.
-                raise named.entry.failure
+                raise named.failure
             named.waiting.append(done)
             return True
-        record = self.venue.orders.by_id.get(named.order_id)
+        record = self.venue.orders.get(named.order_id)
         if record is not None:
             placement = Placement(record, self.venue.orders.fills(record.order_id), repeated=True)
             asyncio.get_running_loop().call_soon(done, Outcome(placement))
@@ -152,7 +243,8 @@ class Trading(UseCases):
             outcome = Outcome(failure=exc)
         done(outcome)
 
-    def _placed(self, entry: Entry) -> Outcome:
+    def _placed(self, entry: Entry, orders: OrderList | None = None) -> Outcome:
+        """Return what came of an order; `orders` is the list that it came in."""
         if entry.failure is not None:
             return Outcome(failure=entry.failure)
         record: OrderRecord | None = entry.result
@@ -161,7 +253,7 @@ class Trading(UseCases):
             if refusal_of_old is None:
                 raise InvariantViolation(f"command {entry.sequence} has neither an order nor a refusal")
             if entry.note.client_order_id is not None:
-                self.venue.orders.release(entry.account, entry.note.client_order_id, entry)
+                self.venue.orders.release(entry.account, entry.note.client_order_id, orders or entry)
             return Outcome(failure=refusal_of_old)
         return Outcome(Placement(record, self.venue.orders.fills(record.order_id) if record.cum_lots else ()))
 
@@ -208,7 +300,7 @@ class Trading(UseCases):
         command = cancel_all(account) if symbol is None else cancel_all(account, self.registry.listing(symbol).number)
         entry = await self.carry_out(row_of(command), Note(origin))
         ids = [event[E_ORDER_ID] for event in entry.events if event[E_KIND] == EVENT_ORDER_CANCELED]
-        found = [self.venue.orders.by_id.get(order_id) for order_id in ids]
+        found = [self.venue.orders.get(order_id) for order_id in ids]
         if all(record is not None for record in found):
             return [record for record in found if record is not None]
         return [(await self._stored(order_id)).order for order_id in ids]
@@ -240,16 +332,16 @@ class Trading(UseCases):
         named.waiting.append(placed)
         return True
 
-    def _on_its_way(self, account: int, ref: str) -> OnItsWay | None:
+    def _on_its_way(self, account: int, ref: str) -> Pending | None:
         """Return the order of a client order id that is not placed yet. Raises: Unavailable if nobody knows."""
         if not ref.startswith(CLIENT_PREFIX):
             return None
         named = self.venue.orders.named(account, ref.removeprefix(CLIENT_PREFIX))
-        if not isinstance(named, OnItsWay):
+        if not isinstance(named, Pending):
             return None
-        if named.entry.failure is not None:
+        if named.failure is not None:
             # Whether it was stored is being found out; "there is no such order" could be a lie.
-            raise named.entry.failure
+            raise named.failure
         return named
 
     def _check_change(self, account: int, record: OrderRecord, row: list[int], listing: Listing) -> None:
@@ -329,7 +421,7 @@ class Trading(UseCases):
         return (await self.order(account, ref)).order.order_id
 
     async def _stored(self, order_id: int) -> Placement:
-        record = self.venue.orders.by_id.get(order_id)
+        record = self.venue.orders.get(order_id)
         if record is None:
             await self.projector.flush()
             record = await self.read_models.order(order_id)
@@ -343,7 +435,7 @@ class Trading(UseCases):
             order_id = named.order_id if isinstance(named, Placed) else 0
         else:
             order_id = parse_order_id(ref) or 0
-        record = self.venue.orders.by_id.get(order_id)
+        record = self.venue.orders.get(order_id)
         return record if record is not None and record.account == account else None
 
     def fills_in_memory(self, order_id: int) -> Sequence[FillRecord]:

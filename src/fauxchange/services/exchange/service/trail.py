@@ -11,12 +11,11 @@ proves it.
 """
 
 import hashlib
-import struct
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,6 +23,7 @@ import numpy as np
 from fauxchange.domain.errors import DamagedJournal
 from fauxchange.domain.orders import TrailBlock
 from fauxchange.domain.times import format_time
+from fauxchange.domain.trail import OpenBlock, PackedRecords, Records, Slice
 from fauxchange.services.exchange.core.layout import (
     C_ACCOUNT,
     C_INSTRUMENT,
@@ -43,66 +43,21 @@ from fauxchange.services.exchange.core.layout import (
 from fauxchange.services.exchange.core.vocabulary import CommandKind, EventKind, RejectReason
 from fauxchange.services.exchange.service.entries import Block, Note
 
-GENESIS = bytes(32)
 SOURCE = "exchange"
 
-
-_SLICE: Final = struct.Struct("<qqqqqq")
-
-
-class Slice(msgspec.Struct, array_like=True, frozen=True):
-    """The record of a block of commands; `told` are the events that concern others, as bytes."""
-
-    first_sequence: int
-    last_sequence: int
-    first_ns: int
-    last_ns: int
-    note: msgspec.Raw
-    rows_digest: bytes
-    event_count: int
-    events_digest: bytes
-    told: bytes
-
-    def hash(self, last_hash: bytes) -> bytes:
-        """Return the record's hash."""
-        head = _SLICE.pack(
-            self.first_sequence, self.last_sequence, self.first_ns, self.last_ns, self.event_count, len(self.told)
-        )
-        digests = (self.rows_digest, self.events_digest)
-        return hashlib.sha256(b"".join((last_hash, head, bytes(self.note), *digests, self.told))).digest()
-
-
-class _Packed(msgspec.Struct, array_like=True):
-    width: int
-    event_width: int
-    rows: bytes
-    notes: list[msgspec.Raw]
-    counts: list[int]
-    events: bytes
-    slices: list[tuple[int, Slice]] = []
-    """Each with how many of the others come before it."""
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Packed).decode
+_decode = msgspec.msgpack.Decoder(PackedRecords).decode
 _decode_note = msgspec.msgpack.Decoder(Note).decode
 
 
 class TrailWriter:
-    """Chain records and pack them into blocks."""
+    """Gather the records of commands behind `sequence`; they are chained where they are stored."""
 
-    def __init__(self, sequence: int = 0, last_hash: bytes = GENESIS) -> None:
+    def __init__(self, sequence: int = 0) -> None:
         self.sequence = sequence
-        self.last_hash = last_hash
         self._begin()
 
     def _begin(self) -> None:
-        self._prev_hash = self.last_hash
-        self._rows: list[bytes] = []
-        self._notes: list[bytes] = []
-        self._counts: list[int] = []
-        self._events: list[bytes] = []
-        self._slices: list[tuple[int, Slice]] = []
+        self._parts: list[Records | Slice] = []
         self._first = self.sequence + 1
         self._first_ns = 0
         self._last_ns = 0
@@ -112,25 +67,12 @@ class TrailWriter:
         self.add_batch(row, (note,), events, (0, count), ts_ns)
 
     def add_batch(self, rows: bytes, notes: Sequence[bytes], events: bytes, bounds: Sequence[int], ts_ns: int) -> None:
-        """Add the records of the next commands, which are of one moment.
-
-        Those of command `i` are its row, its note and the rows `bounds[i]:bounds[i + 1]` of events.
-        """
-        sha256, counts = hashlib.sha256, self._counts
-        last_hash, width, event_width = self.last_hash, len(rows) // len(notes), 8 * EVENT_WIDTH
-        row_at, begun = 0, 0
-        for note, bound in zip(notes, bounds[1:], strict=True):
-            row_end, end = row_at + width, bound * event_width
-            last_hash = sha256(b"".join((last_hash, rows[row_at:row_end], note, events[begun:end]))).digest()
-            counts.append((end - begun) // event_width)
-            row_at, begun = row_end, end
+        """Add the records of the next commands, which are of one moment; see `Records`. What is given is kept."""
         if self.sequence < self._first:
             self._first_ns = ts_ns
-        self._last_ns, self.last_hash = ts_ns, last_hash
+        self._last_ns = ts_ns
         self.sequence += len(notes)
-        self._rows.append(rows)
-        self._notes.extend(notes)
-        self._events.append(events)
+        self._parts.append(Records(rows, notes, events, bounds))
 
     def add_slice(self, block: Block, events: Int64Array, told: Int64Array) -> None:
         """Add the record of a block of commands, of all of whose events `told` concern others."""
@@ -147,67 +89,28 @@ class TrailWriter:
         )
         if self.sequence < self._first:
             self._first_ns = record.first_ns
-        self._last_ns, self.last_hash = record.last_ns, record.hash(self.last_hash)
+        self._last_ns = record.last_ns
         self.sequence = record.last_sequence
-        self._slices.append((len(self._notes), record))
+        self._parts.append(record)
 
-    def take(self) -> "OpenBlock | None":
-        """Return what was added since the last call, to be packed anywhere; None if that is nothing."""
+    def take(self) -> OpenBlock | None:
+        """Return what was added since the last call; None if that is nothing."""
+        block = self.gathered()
+        self._begin()
+        return block
+
+    def gathered(self) -> OpenBlock | None:
+        """Return what the next `take` would return by now."""
         if self.sequence < self._first:
             return None
-        block = OpenBlock(
-            rows=self._rows,
-            notes=self._notes,
-            counts=self._counts,
-            events=self._events,
-            slices=self._slices,
+        return OpenBlock(
+            width=COMMAND_WIDTH,
+            event_width=EVENT_WIDTH,
             first_sequence=self._first,
             last_sequence=self.sequence,
             first_ns=self._first_ns,
             last_ns=self._last_ns,
-            prev_hash=self._prev_hash,
-            last_hash=self.last_hash,
-        )
-        self._begin()
-        return block
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenBlock:
-    """Records that are chained and not yet packed."""
-
-    rows: list[bytes]
-    """Those of one batch or of several, as `events` are."""
-    notes: list[bytes]
-    counts: list[int]
-    events: list[bytes]
-    slices: list[tuple[int, Slice]]
-    first_sequence: int
-    last_sequence: int
-    first_ns: int
-    last_ns: int
-    prev_hash: bytes
-    last_hash: bytes
-
-    def pack(self) -> TrailBlock:
-        """Return the block as it is stored."""
-        packed = _Packed(
-            COMMAND_WIDTH,
-            EVENT_WIDTH,
-            b"".join(self.rows),
-            [msgspec.Raw(note) for note in self.notes],
-            self.counts,
-            b"".join(self.events),
-            self.slices,
-        )
-        return TrailBlock(
-            first_sequence=self.first_sequence,
-            last_sequence=self.last_sequence,
-            first_ns=self.first_ns,
-            last_ns=self.last_ns,
-            prev_hash=self.prev_hash.hex(),
-            hash=self.last_hash.hex(),
-            payload=zlib.compress(_encode(packed), 1),
+            parts=tuple(self._parts),
         )
 
 
@@ -307,7 +210,7 @@ def read_block(block: TrailBlock) -> Iterator[TrailRecord]:
         )
 
 
-def _check_whole(block: TrailBlock, packed: _Packed) -> None:
+def _check_whole(block: TrailBlock, packed: PackedRecords) -> None:
     row_bytes, event_bytes = packed.width * 8, packed.event_width * 8
     singles = len(packed.notes)
     covered = singles + sum(each.last_sequence - each.first_sequence + 1 for _, each in packed.slices)
@@ -318,7 +221,7 @@ def _check_whole(block: TrailBlock, packed: _Packed) -> None:
         raise DamagedJournal(f"the audit trail's block of record {block.first_sequence} lacks records")
 
 
-def _read_records(block: TrailBlock, packed: _Packed, last_hash: bytes) -> Generator[TrailRecord, None, bytes]:
+def _read_records(block: TrailBlock, packed: PackedRecords, last_hash: bytes) -> Generator[TrailRecord, None, bytes]:
     row_bytes, event_bytes = packed.width * 8, packed.event_width * 8
     rows = np.frombuffer(packed.rows, dtype="<i8").reshape(-1, packed.width).tolist()
     events = np.frombuffer(packed.events, dtype="<i8").reshape(-1, packed.event_width).tolist()

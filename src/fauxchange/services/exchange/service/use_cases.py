@@ -9,7 +9,7 @@ from fauxchange.domain.errors import FauxchangeError, Rejected, Unavailable
 from fauxchange.platform.ports import Clock
 from fauxchange.services.exchange.core.layout import E_KIND, E_REASON
 from fauxchange.services.exchange.core.vocabulary import EVENT_COMMAND_REJECTED
-from fauxchange.services.exchange.service.entries import Block, Entry, Note
+from fauxchange.services.exchange.service.entries import Entry, Item, Note
 from fauxchange.services.exchange.service.projections import MAX_BEHIND, Projector
 from fauxchange.services.exchange.service.registry import Registry
 from fauxchange.services.exchange.service.sequencer import Sequencer
@@ -44,8 +44,13 @@ class UseCases:
         """Who and what there is."""
         return self.venue.registry
 
-    def submit(self, *entries: Entry | Block) -> None:
+    def submit(self, *entries: Item) -> None:
         """Hand commands to the sequencer. Raises: Unavailable; then none of them was taken."""
+        self.check_read_models()
+        self.sequencer.submit(*entries)
+
+    def check_read_models(self) -> None:
+        """Refuse commands that would wait too long for the read models. Raises: Unavailable."""
         behind = self.projector.behind
         if behind > MAX_BEHIND:
             raise Unavailable(
@@ -53,7 +58,6 @@ class UseCases:
                 code="read_models_behind",
                 retry_after_s=1.0,
             )
-        self.sequencer.submit(*entries)
 
     async def carry_out(self, row: list[int], note: Note) -> Entry:
         """Submit one command and wait for its events.

@@ -7,14 +7,21 @@ batches, so that a restarted process knows what the one before it knew.
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
 
 from fauxchange.domain.listings import Listing
+from fauxchange.domain.order_columns import (
+    L_ACCOUNT,
+    L_ASSET,
+    O_ACCOUNT,
+    O_INSTRUMENT,
+    LedgerRows,
+    RestingOrders,
+)
 from fauxchange.domain.orders import (
-    AccountRecord,
     FillRecord,
     LedgerEntry,
     OrderRecord,
@@ -61,7 +68,7 @@ from fauxchange.services.exchange.core.layout import (
     Int64Array,
     words,
 )
-from fauxchange.services.exchange.core.state import balance_of, balances, levels
+from fauxchange.services.exchange.core.state import levels
 from fauxchange.services.exchange.core.vocabulary import (
     CAUSE_RELEASE,
     CAUSE_RESERVE,
@@ -96,17 +103,21 @@ from fauxchange.services.exchange.service.channels import (
     BookTopic,
     PrivateTopics,
     Report,
+    RestingReport,
     Touched,
     TradeTopic,
     VisibleBook,
 )
-from fauxchange.services.exchange.service.entries import Batch, Block, Entry, Note
+from fauxchange.services.exchange.service.entries import Batch, Block, Entry, Item, Note, entries_of
 from fauxchange.services.exchange.service.idempotency import IdempotencyIndex
 from fauxchange.services.exchange.service.live_orders import LiveOrders
+from fauxchange.services.exchange.service.order_lists import OrderList
 from fauxchange.services.exchange.service.projections import Projector
+from fauxchange.services.exchange.service.purses import Purses
 from fauxchange.services.exchange.service.records import background_fill, new_fill, new_order
 from fauxchange.services.exchange.service.registry import Registry
 from fauxchange.services.exchange.service.requests import Balance, Origin, Transfer
+from fauxchange.services.exchange.service.resting import Resting
 
 HouseHeard = Callable[[Sequence[OrderRecord], set[str]], None]
 """Told of the house's orders that changed in a batch, and of the symbols in which one of them traded."""
@@ -153,11 +164,12 @@ class Venue:
         projector.document, projector.stored = self.document, self.orders.forget_stored
         self._keep = keep
         self._private: dict[int, PrivateTopics] = {}
-        self._balances: dict[tuple[int, int], list[int]] = {}
+        self._purses = Purses(registry)
         # What one batch has changed so far.
         self._messages: list[StreamMessage] = []
         self._touched: defaultdict[int, Touched] = defaultdict(_untouched)
         self._survey: Survey | None = None
+        self._resting: Resting | None = None
         self._moved: dict[int, set[int]] = {}
         self._house: dict[int, OrderRecord] = {}
         self._hit: set[str] = set()
@@ -197,12 +209,7 @@ class Venue:
         """Read balances and books from the kernel's state: what follows is kept up from its events."""
         self.sequence, self.event_sequence, self.ts_ns = sequence, event_sequence, ts_ns
         state = self.engine.state
-        for account, cells in enumerate(balances(state).tolist()):
-            if account in self.registry.background:
-                continue
-            for asset, cell in enumerate(cells):
-                if cell != [0, 0]:
-                    self._balances[account, asset] = cell
+        self._purses.take_up(state)
         for listing in self.registry.listings:
             self._open_market(listing)
         for topic in self.books:
@@ -223,15 +230,20 @@ class Venue:
         """Carry out a batch and follow what it changes; each entry gets its events."""
         count = self.engine.run(batch.rows)
         written = words(self.engine.written(count))
-        at = 0
-        for part in batch.parts():
-            if isinstance(part, Block):
-                over = int(np.searchsorted(written[:, E_SEQUENCE], part.last_sequence + 1))
-                self._follow_block(part, written[at:over])
-            else:
-                over = self._follow(part, batch, written[at:] if batch.blocks else written)
-                over += at
-            at = over
+        if batch.is_mixed:
+            at, sequence = 0, batch.first_sequence
+            for part in batch.parts():
+                sequence += len(part.matrix) if isinstance(part, Block) else len(part)
+                over = int(np.searchsorted(written[:, E_SEQUENCE], sequence))
+                if isinstance(part, Block):
+                    self._follow_block(part, written[at:over])
+                elif isinstance(part, OrderList):
+                    self._follow_list(part, written[at:over])
+                else:
+                    self._follow(part, batch, written[at:over])
+                at = over
+        else:
+            self._follow(cast("Sequence[Entry]", batch.entries), batch, written)
         self.sequence, self.ts_ns = batch.last_sequence, batch.ts_ns
         if count:
             self.event_sequence = int(written[-1, E_EVENT_SEQUENCE])
@@ -239,11 +251,14 @@ class Venue:
             self.flow_heard(batch.matrix, written)
         self._tell()
 
-    def _follow(self, entries: Sequence[Entry], batch: Batch, written: Int64Array) -> int:
-        """Follow the events of commands that stand side by side; return how many events these are."""
+    def _follow(self, entries: Sequence[Entry], batch: Batch, written: Int64Array) -> None:
+        """Follow the events of commands that stand side by side."""
+        bounds = self._handle(entries, written)
+        self._projector.record(entries, batch, written, bounds)
+
+    def _handle(self, entries: Sequence[Entry], written: Int64Array) -> list[int]:
+        """Handle the events of commands one by one; return where those of each begin, and where the last ends."""
         first_sequence = entries[0].sequence
-        if batch.blocks:
-            written = written[: np.searchsorted(written[:, E_SEQUENCE], first_sequence + len(entries))]
         events: list[list[int]] = written.tolist()
         count = len(events)
         handler_of = self._handlers.get
@@ -267,9 +282,52 @@ class Venue:
             elif kind in _TRANSFERS:
                 self._transferred(entry)
             if entry.note.idempotency_key is not None:
-                self._remember(entry, entry.note.idempotency_key)
-        self._projector.record(entries, batch, written, bounds)
-        return count
+                self.idempotent.remember(entry.note.idempotency_key, entry)
+        return bounds
+
+    def _follow_list(self, orders: OrderList, written: Int64Array) -> None:
+        """Follow the events of plain orders: of those that rest in columns, of the others one by one."""
+        if self._resting is None:
+            self._resting = Resting(self.engine.compiler)
+        bounds, rests = self._resting.find(written, orders.sequence, len(orders))
+        turns = [0, *(np.flatnonzero(np.diff(rests)) + 1).tolist(), len(orders)]
+        for begun, end in pairwise(turns):
+            part = written[bounds[begun] : bounds[end]]
+            if not rests[begun] or not self._rest(self._resting, orders, begun, end, part):
+                entries = entries_of(orders, begun, end)
+                self._handle(entries, part)
+                orders.entries.update(enumerate(entries, begun))
+        self._projector.record_list(orders, written, bounds.tolist())
+
+    def _rest(self, resting: Resting, orders: OrderList, begun: int, end: int, written: Int64Array) -> bool:
+        """Follow orders that rest; False if that was not possible, and nothing is done."""
+        registry = self.registry
+        fingerprints = orders.fingerprints[begun:end]
+        if not resting.follow(orders.matrix[begun:end], written, fingerprints, self._purses.purse):
+            return False
+        run = RestingOrders(resting.orders, tuple(orders.names[begun:end]), registry.symbols)
+        postings = LedgerRows(resting.postings, registry.asset_names)
+        orders.runs.append((begun, run))
+        self.orders.rest(run)
+        self._projector.resting.append(run)
+        self._projector.postings.append(postings)
+        for number, side, price_ticks, lots in resting.shown:
+            self._touched[number][side][price_ticks] = lots
+        if self._private:
+            self._report_resting(run, postings)
+        return True
+
+    def _report_resting(self, orders: RestingOrders, postings: LedgerRows) -> None:
+        """Tell accounts that follow their orders and balances of orders that rest."""
+        columns = orders.numbers[:, [O_ACCOUNT, O_INSTRUMENT]].tolist()
+        for order_id, (account, number) in enumerate(columns, orders.first_order_id):
+            private = self._private.get(account)
+            if private is not None:
+                report = RestingReport(orders, order_id, self.registry.listings[number])
+                self._messages.append(private.report(report))
+        for account, asset in set(map(tuple, postings.numbers[:, [L_ACCOUNT, L_ASSET]].tolist())):
+            if account in self._private:
+                self._moved.setdefault(account, set()).add(asset)
 
     def _follow_block(self, block: Block, events: Int64Array) -> None:
         """Follow what a block of the background order flow has changed for everybody and for others."""
@@ -283,18 +341,20 @@ class Venue:
                 handler(event, _NO_ENTRY)
         touched = self._touched
         for asset, amount in seen.fees:
-            cell = self._balances.get((FEE_ACCOUNT, asset))
-            if cell is None:
-                cell = self._balances[FEE_ACCOUNT, asset] = [0, 0]
-            cell[0] += amount
+            self._purses.purse(FEE_ACCOUNT, asset)[0] += amount
         for number, side, price_ticks, lots in seen.shown:
             touched[number][side][price_ticks] = lots
         self._projector.record_block(block, events, seen.told)
 
-    def drop(self, entries: Sequence[Entry | Block]) -> None:
+    def drop(self, entries: Sequence[Item]) -> None:
         """Give back the client order ids of entries that were not stored and never will be."""
         for entry in entries:
             if isinstance(entry, Block):
+                continue
+            if isinstance(entry, OrderList):
+                for index, name in enumerate(entry.names):
+                    if name is not None:
+                        self.orders.release(entry.account(index), name, entry)
                 continue
             if entry.note.client_order_id is not None:
                 self.orders.release(entry.account, entry.note.client_order_id, entry)
@@ -356,7 +416,7 @@ class Venue:
     def _changed(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
         if event[E_ACCOUNT] in self._background:
             return
-        record = self.orders.by_id[event[E_ORDER_ID]]
+        record = self.orders[event[E_ORDER_ID]]
         record.price_ticks = event[E_PRICE_TICKS]
         record.order_lots = event[E_LOTS]
         record.cum_lots = event[E_CUM_LOTS]
@@ -370,7 +430,7 @@ class Venue:
     def _ended(self, event: list[int], entry: Entry) -> None:  # noqa: ARG002 - handlers are called alike
         if event[E_ACCOUNT] in self._background:
             return
-        record = self.orders.by_id[event[E_ORDER_ID]]
+        record = self.orders[event[E_ORDER_ID]]
         record.order_lots = event[E_LOTS]
         record.cum_lots = event[E_CUM_LOTS]
         record.leaves_lots = 0
@@ -385,9 +445,9 @@ class Venue:
         price, lots, trade_id = event[E_PRICE_TICKS], event[E_LOTS], event[E_TRADE_ID]
         of_taker, of_maker = event[E_ACCOUNT] in self._background, event[E_MAKER_ACCOUNT] in self._background
         if not of_maker:
-            maker = self.orders.by_id[event[E_MAKER_ORDER_ID]]
+            maker = self.orders[event[E_MAKER_ORDER_ID]]
         if not of_taker:
-            taker = self.orders.by_id[event[E_ORDER_ID]]
+            taker = self.orders[event[E_ORDER_ID]]
             taker.status = event[E_ORDER_STATUS]
             taker.leaves_lots = event[E_LEAVES_LOTS]
             taker.cum_lots = event[E_CUM_LOTS]
@@ -450,19 +510,16 @@ class Venue:
         if account in self._background:
             # What they have is in the kernel's state.
             return
-        whose = (account, asset)
-        cell = self._balances.get(whose)
-        if cell is None:
-            cell = self._balances[whose] = [0, 0]
+        purse = self._purses.purse(account, asset)
         delta_free, delta_held = event[E_DELTA_FREE], event[E_DELTA_HELD]
-        cell[0] += delta_free
-        cell[1] += delta_held
+        purse[0] += delta_free
+        purse[1] += delta_held
         if account in self._private:
             self._moved.setdefault(account, set()).add(asset)
         if account == HOUSE_ACCOUNT and cause in {CAUSE_RESERVE, CAUSE_RELEASE}:
             # Its quotes move all the time; what they reserve is in the audit trail, and would be most of the ledger.
             return
-        if account == FEE_ACCOUNT and event[E_ORDER_ID] not in self.orders.by_id:
+        if account == FEE_ACCOUNT and event[E_ORDER_ID] not in self.orders:
             # The fee of a background order.
             return
         self._projector.ledger.append(
@@ -476,8 +533,8 @@ class Venue:
                 delta_held=delta_held,
                 cause=cause,
                 order_id=event[E_ORDER_ID],
-                free=cell[0],
-                held=cell[1],
+                free=purse[0],
+                held=purse[1],
             )
         )
 
@@ -499,25 +556,9 @@ class Venue:
                     ts_ns=entry.ts_ns,
                 )
 
-    def _remember(self, entry: Entry, key: str) -> None:
-        outcome: dict[str, Any] = {"fingerprint": entry.note.fingerprint}
-        if isinstance(entry.result, Transfer):
-            outcome["transfer"] = asdict(entry.result)
-        elif isinstance(entry.result, AccountRecord):
-            outcome["account"] = str(entry.result.account)
-        else:
-            # Nothing was done, so that the same may be asked for again.
-            self.idempotent.under_way.discard(key)
-            return
-        self.idempotent.put(key, outcome, entry.ts_ns)
-
     def balance(self, account: int, asset: int) -> Balance:
         """Return what an account has of an asset."""
-        if account in self._background:
-            free, held = balance_of(self.engine.state, account, asset)
-        else:
-            free, held = self._balances.get((account, asset), (0, 0))
-        return Balance(self.registry.assets[asset].name, free, held)
+        return self._purses.balance(account, asset, self.engine.state)
 
     def balances_of(self, account: int) -> list[Balance]:
         """Return an account's balances that are not zero."""

@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import cast
 
 import numpy as np
 
 from fauxchange.data.ports import ExchangeReadModels, JournalRepository, KernelSnapshotRepository
 from fauxchange.domain.errors import DamagedJournal, InvalidRequest, InvariantViolation
 from fauxchange.domain.orders import TrailBlock
+from fauxchange.domain.trail import GENESIS
 from fauxchange.services.exchange.core.engine import Engine, load_state, state_hash
 from fauxchange.services.exchange.core.layout import E_SEQUENCE, words
 from fauxchange.services.exchange.service.background import BackgroundAccounts, Survey
-from fauxchange.services.exchange.service.entries import Batch, Block, unpack_batch
+from fauxchange.services.exchange.service.entries import Batch, Block, Entry, unpack_batch
 from fauxchange.services.exchange.service.recovery import Progress
-from fauxchange.services.exchange.service.trail import GENESIS, TrailWriter, read_block
+from fauxchange.services.exchange.service.trail import TrailWriter, read_block
 
 BLOCKS_AT_ONCE = 16
 
@@ -47,6 +49,7 @@ class Verifier:
         self._read_models = read_models
         self._engine = Engine(compiler=compiler)
         self._writer = TrailWriter()
+        self._last_hash = GENESIS
         self._background = BackgroundAccounts()
         self._survey = Survey(self._background, compiler)
         self._blocks: list[TrailBlock] = []
@@ -93,7 +96,7 @@ class Verifier:
             records=self._records,
             snapshots=checked,
             state_hash=self._engine.state_hash(),
-            trail_hash=self._writer.last_hash.hex(),
+            trail_hash=self._last_hash.hex(),
         )
 
     async def _check_snapshot(self, sequence: int) -> None:
@@ -119,21 +122,28 @@ class Verifier:
             if isinstance(part, Block):
                 at = part.sequence - batch.first_sequence
                 of_part = events[bounds[at] : bounds[at + len(part.matrix)]]
-                self._expected.append(self._writer.last_hash.hex())
+                self._expected.append(self._last_hash.hex())
                 told = self._survey.of(of_part).told
                 self._writer.add_slice(part, of_part, told)
-                self._writer.take()
+                self._chain()
                 await self._compare(part.sequence, part.last_sequence)
                 continue
-            for entry in part:
+            # The journal has the orders of a list as entries.
+            for entry in cast("list[Entry]", part):
                 at = entry.sequence - batch.first_sequence
                 of_entry = events[bounds[at] : bounds[at + 1]]
                 self._background.follow(entry, of_entry.tolist())
-                self._expected.append(self._writer.last_hash.hex())
+                self._expected.append(self._last_hash.hex())
                 row = batch.matrix[at].tobytes()
                 self._writer.add(row, entry.packed, of_entry.tobytes(), len(of_entry), entry.ts_ns)
-                self._writer.take()
+                self._chain()
                 await self._compare(entry.sequence, entry.sequence)
+
+    def _chain(self) -> None:
+        """Chain the record that was added."""
+        block = self._writer.take()
+        if block is not None:
+            self._last_hash = block.hash_after(self._last_hash)
 
     async def _compare(self, first_sequence: int, last_sequence: int) -> None:
         """Compare the trail, where a block of it ends with this record."""
@@ -155,7 +165,7 @@ class Verifier:
             self._reached = record.last_sequence
             self._records += 1
         self._expected.clear()
-        if block.hash != self._writer.last_hash.hex():
+        if block.hash != self._last_hash.hex():
             raise DamagedJournal(f"record {block.last_sequence} of the audit trail is not what the journal leads to")
         del self._blocks[0]
         if not self._blocks:

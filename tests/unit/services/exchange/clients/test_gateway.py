@@ -65,7 +65,7 @@ class System:
         return Signs(key.api_key, signer)
 
     def status(self, order_id: int) -> int:
-        return self.exchange.venue.orders.by_id[order_id].status
+        return self.exchange.venue.orders[order_id].status
 
 
 class Signs:
@@ -453,7 +453,7 @@ async def test_a_session_that_ends_leaves_nothing_of_what_it_has_placed(system: 
     await until(lambda: system.status(mine.order.order_id) not in OPEN_STATUSES)
 
     assert system.status(other.order.order_id) in OPEN_STATUSES
-    journalled = system.exchange.venue.orders.by_id[mine.order.order_id]
+    journalled = system.exchange.venue.orders[mine.order.order_id]
     assert journalled.account == account
 
 

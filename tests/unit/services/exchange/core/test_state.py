@@ -7,8 +7,8 @@ from fauxchange.domain.errors import InvalidRequest, InvariantViolation
 from fauxchange.services.exchange.core import commands as ask
 from fauxchange.services.exchange.core.engine import Engine, dump_state, load_state, new_state, stamp, state_hash
 from fauxchange.services.exchange.core.layout import BOOK_ASKS, H_ASSET_AT, H_EVENT_AT, HEADER_WIDTH, LINE, Rows
-from fauxchange.services.exchange.core.memory import Rooms, new_memory
-from fauxchange.services.exchange.core.state import balances, levels, open_orders
+from fauxchange.services.exchange.core.memory import ROOMY, Rooms, essence, essence_size, new_memory, rooms_of
+from fauxchange.services.exchange.core.state import State, balances, dump_and_hash, levels, open_orders
 from fauxchange.services.exchange.core.vocabulary import EventKind, OrderType, Side, TimeInForce
 
 TIGHT = Rooms(assets=1, accounts=4, instruments=1, orders=8, levels=8, nodes=64)
@@ -82,6 +82,34 @@ def test_a_loaded_state_has_the_same_hash_and_goes_on_alike() -> None:
     assert loaded.state_hash() == engine.state_hash()
     assert loaded.apply(following).tobytes() == engine.apply(following).tobytes()
     assert loaded.state_hash() == engine.state_hash()
+
+
+def test_what_a_dump_is_made_of_stays_while_the_state_goes_on() -> None:
+    engine = Engine(state=new_state(rooms=TIGHT))
+    engine.apply(stamp([*setup(), *flow(6, 500)], first_sequence=1, ts_ns=0))
+    dumped, hashed = dump_state(engine.state), engine.state_hash()
+    room = np.full(essence_size(engine.state.memory) + 100, 7, dtype=np.int64)
+
+    kept = State(essence(engine.state.memory, room))
+    engine.apply(stamp(flow(7, 100), first_sequence=len(setup()) + 501, ts_ns=0))
+
+    assert len(kept.memory) == essence_size(kept.memory) < len(room)
+    assert dump_and_hash(kept) == (dumped, hashed)
+    assert engine.state_hash() != hashed
+
+
+def test_a_state_has_the_rooms_asked_for_whether_it_was_loaded_or_not() -> None:
+    engine = Engine(state=new_state(rooms=ROOMY))
+    commands = stamp([*setup(), *flow(8, 400)], first_sequence=1, ts_ns=0)
+    following = stamp(flow(9, 400), first_sequence=len(commands) + 1, ts_ns=0)
+
+    engine.apply(commands)
+    loaded = Engine(state=load_state(dump_state(engine.state), least=ROOMY))
+
+    # What is full is as large as it must be, all else as it was.
+    assert rooms_of(loaded.state.memory) == rooms_of(engine.state.memory)
+    assert rooms_of(loaded.state.memory).orders == ROOMY.orders
+    assert loaded.apply(following).tobytes() == engine.apply(following).tobytes()
 
 
 def test_the_same_commands_one_by_one_give_the_same_events() -> None:

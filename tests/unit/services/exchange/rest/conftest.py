@@ -111,6 +111,9 @@ class FakeExchange:
             triggered=False, replaces=0, created_ns=T0_NS, updated_ns=T0_NS, event_sequence=1, fingerprint=0,
         )  # fmt: skip
 
+    def submit_plain(self, account, request, origin, sink, token):
+        return False
+
     async def place_order(self, account, request, origin):
         self.origins.append(origin)
         self._fail()

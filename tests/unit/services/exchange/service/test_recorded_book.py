@@ -106,8 +106,7 @@ async def test_a_users_order_that_the_book_moves_through_is_filled_and_no_self_t
         world.feed(5_999_950, 5_999_960)
         world.settle()
 
-        record = world.venue.orders.open_of.get(3, {})
-        assert mine.order_id not in {order.order_id for order in record.values()}
+        assert mine.order_id not in {order.order_id for order in world.venue.orders.open_orders(3)}
         assert world.self_trades == 0
         assert world.quotes()[-2:] == [Level(SELL, 5_999_960, 4), Level(SELL, 6_000_100, 8)]
 

@@ -1,5 +1,6 @@
 """A restart goes on where the last run was, whatever of the stores it finds."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from fauxchange.data.memory.adapter import MemoryDataAdapter
 from fauxchange.data.ports import AccountQuery, DataAdapter, FillQuery, LedgerQuery, OrderQuery
 from fauxchange.data.sqlite.adapter import SqliteDataAdapter
 from fauxchange.domain.errors import DamagedJournal, FauxchangeError
+from fauxchange.services.exchange.core.layout import LINE
+from fauxchange.services.exchange.service import snapshots
 from fauxchange.services.exchange.service.exchange import TrailQuery
 from fauxchange.services.exchange.service.snapshots import SnapshotKeeper
 
@@ -157,6 +160,28 @@ async def test_a_snapshot_spares_the_replay_of_what_it_covers(open_: Open) -> No
     assert again.recovered is not None
     assert again.recovered.snapshot == covered
     assert again.recovered.replayed == again.venue.sequence - covered
+    assert await _everything(again, accounts) == before
+
+
+@pytest.mark.parametrize("spare_words", [snapshots.SPARE_WORDS, -LINE], ids=["room", "no room"])
+async def test_a_snapshot_is_of_one_moment_whatever_comes_in_meanwhile(
+    open_: Open, spare_words: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "SPARE_WORDS", spare_words)
+    exchange, accounts = await _begun(open_)
+    await _trade_for_a_while(exchange, accounts, seed=10)
+    asked_at = exchange.venue.sequence
+    keeper = SnapshotKeeper(exchange.venue, exchange.projector, exchange.data.kernel_snapshots, every=1)
+    making = asyncio.create_task(keeper.make())
+    await _trade_for_a_while(exchange, accounts, seed=11)
+    await making
+    before = await _everything(exchange, accounts)
+    await exchange.stop()
+
+    again = await Exchange(await open_()).start()
+
+    assert again.recovered is not None
+    assert again.recovered.snapshot >= asked_at
     assert await _everything(again, accounts) == before
 
 
