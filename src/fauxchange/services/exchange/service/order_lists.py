@@ -33,7 +33,7 @@ from fauxchange.services.exchange.core.layout import (
 from fauxchange.services.exchange.core.vocabulary import COMMAND_PLACE, TIME_GTC, TYPE_LIMIT
 from fauxchange.services.exchange.service.requests import Origin, Outcome
 
-MAX_ORDERS: Final = 1_000
+MAX_ORDERS: Final = 128
 """A list takes no more."""
 _GIVEN: Final = (C_ACCOUNT, C_INSTRUMENT, C_SIDE, C_POST_ONLY, C_SELF_TRADE_PREVENTION, C_PRICE_TICKS, C_ORDER_LOTS)
 _CONTENT_AT: Final = 8 * C_KIND

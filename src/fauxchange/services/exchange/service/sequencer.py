@@ -25,6 +25,8 @@ from fauxchange.services.exchange.service.order_lists import OrderList
 
 MAX_BATCH = 1_000
 """So many commands are stored together at most, but for the last list of them; a block is one of them."""
+MANY = 128
+"""Of more than so many commands that wait only half are stored, to be carried out while the others are."""
 FEW_ORDERS = 8
 """So few orders of a list are carried out more quickly one by one."""
 ENOUGH = 64
@@ -192,8 +194,9 @@ class Sequencer:
         """Return what is stored next, and take it out of the queue."""
         weight = count = 0
         entries: list[Item] = []
+        limit = min(MAX_BATCH, max(MANY, self._waiting_ones // 2))
         for item in self._queue:
-            if weight >= MAX_BATCH:
+            if weight >= limit:
                 break
             weight += weight_of(item)
             count += 1
