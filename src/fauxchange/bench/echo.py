@@ -2,7 +2,7 @@
 
     python -m fauxchange.bench.echo '{"transport": "rest", "sample": "..."}'
 
-What arrives is answered with what the venue answered (`sample`), unread: no signature, no order, no journal.
+What arrives is answered with what the venue answered (`sample`), whatever it says: no signature, no order, no journal.
 
 * `rest`: the venue's HTTP server with its middleware, and a handler that takes the body and answers, as directly as the
   venue's own;

@@ -7,6 +7,7 @@ row when somebody wants one.
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,6 +78,21 @@ LEDGER_COLUMNS: Final = (
 _NEW: Final = ORDER_STATUSES.index("NEW")
 
 
+class RestingOrder(msgspec.Struct, frozen=True, gc=False):
+    """One order as it was placed: its row of numbers as bytes, its client order id, the symbols of all instruments.
+
+    Thousands of these are kept for those who come back, and none keeps the orders that came with it.
+    """
+
+    row: bytes
+    name: str | None
+    symbols: Sequence[str]
+
+    def record(self) -> OrderRecord:
+        """Return the record."""
+        return _record(np.frombuffer(self.row, dtype=np.int64).tolist(), self.name, self.symbols)
+
+
 class RestingOrders:
     """Orders of consecutive ids as they were placed. Shapes: numbers (n, len(ORDER_COLUMNS)), names (n,).
 
@@ -100,6 +116,11 @@ class RestingOrders:
         """Return one of the orders as it was placed."""
         at = order_id - self.first_order_id
         return _record(self.numbers[at].tolist(), self.names[at], self.symbols)
+
+    def single(self, order_id: int) -> RestingOrder:
+        """Return one of the orders by itself."""
+        at = order_id - self.first_order_id
+        return RestingOrder(self.numbers[at].tobytes(), self.names[at], self.symbols)
 
     def records(self) -> Iterator[OrderRecord]:
         """Yield all of the orders as they were placed."""

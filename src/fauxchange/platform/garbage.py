@@ -2,7 +2,7 @@
 
 A collection stops everything for as long as it takes to go through what it looks at, about 0.3 ms for a thousand
 objects. Left to itself Python looks at all that lives again and again: a venue with 100,000 orders stood still for 15
-ms every second, and for 150 ms and more now and then. Here what has outlived two collections is set aside, and looked
+ms every second, and for 150 ms and more now and then. Here what has outlived a few collections is set aside, and looked
 at again only when the process has grown to twice its size by what was set aside since. Few objects are in cycles at
 all; those that are not are freed as they always were, set aside or not.
 """
@@ -14,7 +14,7 @@ from typing import Any, Final
 YOUNG: Final = 3_000
 """So many objects may be new before they are looked at."""
 THRESHOLDS: Final = (YOUNG, 1, 0)
-"""What has outlived one collection is looked at with every second one; the third number is for what is brought back."""
+"""What has outlived a collection is looked at with every third one; the third number is for what is brought back."""
 
 
 class SettingAside:
@@ -22,6 +22,7 @@ class SettingAside:
 
     def __init__(self, settled: int) -> None:
         self.settled = settled
+        self._looks_at_all = False
         self.added = 0
         """How many objects were set aside since, those that were freed later among them."""
 
@@ -31,7 +32,9 @@ class SettingAside:
             return
         if info["generation"] == 2:
             gc.freeze()
-            self.settled, self.added = gc.get_freeze_count(), 0
+            if self._looks_at_all:
+                # One that somebody else has asked for has not looked at what is set aside.
+                self.settled, self.added, self._looks_at_all = gc.get_freeze_count(), 0, False
             return
         outlived = len(gc.get_objects(generation=2))
         self.added += outlived
@@ -42,6 +45,7 @@ class SettingAside:
             # With this the next collection looks at everything: Python's own condition, a quarter more than after the
             # last full one, is met as well.
             gc.unfreeze()
+            self._looks_at_all = True
         else:
             gc.freeze()
 

@@ -23,6 +23,7 @@ from fauxchange.platform.http.rendered import Rendered
 DIRECT: Final[Mapping[str, Any]] = {"direct": True}
 """What a route passes as `opt=` that is to be answered so; its `dto=` is a strict body."""
 
+MAX_DIGITS: Final = 20
 _JSON = b"application/json"
 _PLAIN_HOST = re.compile(rb"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?")
 
@@ -57,7 +58,9 @@ class DirectRoute:
     def __init__(self, handler: HTTPRouteHandler, path: str) -> None:
         kind = handler.resolve_data_dto()
         check(kind is not None and issubclass(kind, StrictBody), f"{handler} reads its body strictly")
-        around = (handler.resolve_guards(), handler.resolve_dependencies(), handler.resolve_after_response())
+        after = (handler.after_request, handler.resolve_after_response(), handler.middleware)
+        around = (handler.resolve_guards(), handler.resolve_dependencies(), *after)
+        check("{" not in path, f"{handler} has no parameters in its path")
         check(not any(around), f"{handler} has nothing around it but what comes before a request")
         self._read = cast("type[StrictBody]", kind).read
         self._function = handler.fn
@@ -71,7 +74,7 @@ class DirectRoute:
         has_length = False
         for name, value in headers:
             if name == b"content-length":
-                if not (value.isdigit() and 0 < int(value) <= self._max_bytes):
+                if not (value.isdigit() and len(value) < MAX_DIGITS and 0 < int(value) <= self._max_bytes):
                     return False
                 has_length = True
             elif (name == b"content-type" and value != _JSON) or (name == b"host" and not _is_plain_host(value)):

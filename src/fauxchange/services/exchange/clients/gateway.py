@@ -261,7 +261,7 @@ class GatewayExchange:
         self._submit(links.PLACE, (account, request, origin), done)
 
     def submit_plain(self, account: int, request: OrderRequest, origin: Origin, sink: OrderSink, token: Any) -> bool:  # noqa: ARG002 - as `ExchangeApi` has it
-        """Leave it to `submit_order`: it is the kernel process that puts orders side by side."""
+        """Leave it to `submit_order`: what comes from gateways is carried out one by one."""
         return False
 
     def when_placed(self, account: int, client_order_id: str, then: Callable[[], None]) -> bool:  # noqa: ARG002 - as `ExchangeApi` has it

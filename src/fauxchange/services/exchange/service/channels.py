@@ -22,7 +22,7 @@ from fauxchange.contracts.exchange.messages import (
 )
 from fauxchange.domain.errors import InvalidRequest, Unauthenticated
 from fauxchange.domain.listings import Asset, Listing
-from fauxchange.domain.order_columns import RestingOrders
+from fauxchange.domain.order_columns import RestingOrder
 from fauxchange.domain.orders import FillRecord, OrderRecord, TradeRecord
 from fauxchange.domain.times import format_time
 from fauxchange.platform.streams.topics import ANY_SYMBOL, EventTopic, MessageType, StreamMessage, Topic
@@ -263,20 +263,19 @@ class Report:
 class RestingReport:
     """The report of an order that was accepted and rests, made when somebody reads it."""
 
-    __slots__ = ("_order_id", "_orders", "listing")
+    __slots__ = ("_order", "listing")
 
     exec_type = "new"
     fill = None
 
-    def __init__(self, orders: RestingOrders, order_id: int, listing: Listing) -> None:
-        self._orders = orders
-        self._order_id = order_id
+    def __init__(self, order: RestingOrder, listing: Listing) -> None:
+        self._order = order
         self.listing = listing
 
     @property
     def record(self) -> OrderRecord:
         """The order as it was placed."""
-        return self._orders.record(self._order_id)
+        return self._order.record()
 
 
 class PrivateTopics:

@@ -18,6 +18,8 @@ from fauxchange.services.exchange.service.requests import Outcome
 _CONTENT: Final = struct.Struct(f"<{COMMAND_WIDTH - C_KIND}q")
 REJECTED: Final = ORDER_STATUSES.index("REJECTED")
 MAX_FILLS_KEPT = 1_000
+FEW_OF: Final = 8
+"""Of orders that came to rest together one in so many is few."""
 
 
 class OnItsWay:
@@ -151,18 +153,30 @@ class LiveOrders:
             mine[orders] = None
 
     def _made(self, order_id: int, resting: RestingOrders) -> OrderRecord:
-        """Make the record of an order that rests."""
-        record = resting.record(order_id)
-        del self._resting[order_id]
-        self.by_id[order_id] = record
-        mine = self._open_of.get(record.account)
-        if mine is None:
-            mine = self._open_of[record.account] = {}
-        mine[order_id] = record
-        resting.left -= 1
-        if not resting.left:
+        """Make the record of an order that rests; and of the others of its run when few of them still do."""
+        record = self._make(order_id, resting)
+        if resting.left * FEW_OF <= len(resting):
+            # They would keep what is known of all that came with them.
+            first = resting.first_order_id
+            for other in range(first, first + len(resting)):
+                if other in self._resting:
+                    self._make(other, resting)
             for account in set(resting.numbers[:, O_ACCOUNT].tolist()):
                 del self._resting_of[account][resting]
+        return record
+
+    def _make(self, order_id: int, resting: RestingOrders) -> OrderRecord:
+        record = resting.record(order_id)
+        account, name = record.account, record.client_order_id
+        del self._resting[order_id]
+        self.by_id[order_id] = record
+        mine = self._open_of.get(account)
+        if mine is None:
+            mine = self._open_of[account] = {}
+        mine[order_id] = record
+        if name is not None:
+            self._named[account, name] = Placed(order_id, record.fingerprint)
+        resting.left -= 1
         return record
 
     def finish(self, record: OrderRecord) -> None:
@@ -217,10 +231,8 @@ class LiveOrders:
         if not isinstance(named, OrderList):
             return named
         index = named.index_of(account, client_order_id)
-        for begun, orders in reversed(named.runs):
-            if begun <= index < begun + len(orders):
-                return Placed(orders.first_order_id + index - begun, named.fingerprint(index))
-        return Listed(named, index)
+        order_id = named.order_id(index)
+        return Listed(named, index) if order_id is None else Placed(order_id, named.fingerprint(index))
 
     def is_taken(self, account: int, client_order_id: str) -> bool:
         """Say whether a client order id stands for anything."""

@@ -80,6 +80,7 @@ class OrderList:
         "notes",
         "origins",
         "packed",
+        "placed",
         "runs",
         "sequence",
         "sinks",
@@ -107,6 +108,8 @@ class OrderList:
         self.sequence = 0
         self.ts_ns = 0
         self.runs: list[tuple[int, RestingOrders]] = []
+        self.placed: list[tuple[int, int, int]] = []
+        """Of each run the index of its first order, that one's id, and how many there are."""
         self.entries: dict[int, Any] = {}
         self.failure: FauxchangeError | None = None
 
@@ -175,6 +178,18 @@ class OrderList:
         matrix = self._rows() if self.is_open else self.matrix
         return hash_of(matrix[index].tobytes()[_CONTENT_AT:])
 
+    def add_run(self, begun: int, orders: RestingOrders) -> None:
+        """Take note of orders that rest, from an index on."""
+        self.runs.append((begun, orders))
+        self.placed.append((begun, orders.first_order_id, len(orders)))
+
+    def order_id(self, index: int) -> int | None:
+        """Return the id of an order that came to rest, None of any other."""
+        for begun, first_order_id, count in self.placed:
+            if begun <= index < begun + count:
+                return first_order_id + index - begun
+        return None
+
     def index_of(self, account: int, name: str) -> int:
         """Return the index of an account's order by its client order id; it is one of the list."""
         index = -1
@@ -189,7 +204,7 @@ class OrderList:
         self.names = tuple(self._names)
         self.matrix, self.packed = _NO_ROWS, b""
         self._asked, self._names, self.notes, self.origins, self.sinks, self.tokens = [], [], [], [], [], []
-        self.entries, self.waiting = {}, {}
+        self.runs, self.entries, self.waiting = [], {}, {}
 
 
 def hash_of(content: bytes) -> int:

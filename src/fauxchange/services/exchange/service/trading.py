@@ -9,7 +9,7 @@ from typing import Any
 from fauxchange.contracts.exchange.messages import AmendRequest, OrderRequest
 from fauxchange.contracts.exchange.refusals import refusal
 from fauxchange.data.ports import FillQuery, OrderQuery
-from fauxchange.domain.errors import Conflict, FauxchangeError, InvariantViolation, NotFound, Rejected
+from fauxchange.domain.errors import Conflict, FauxchangeError, InvariantViolation, NotFound, Rejected, Unavailable
 from fauxchange.domain.listings import Listing
 from fauxchange.domain.order_columns import RestingOrders
 from fauxchange.domain.orders import OPEN_STATUSES, ORDER_TYPES, FillRecord, OrderRecord
@@ -154,44 +154,45 @@ class Trading(UseCases):
         for begun, resting in orders.runs:
             self._tell_each(orders, at, begun)
             at = begun + len(resting)
-            self._tell_resting(orders, begun, resting)
+            if resting.left < len(resting):
+                # Something has come of some of them since, in the same batch; each is told as it stands.
+                self._tell_each(orders, begun, at, resting.first_order_id)
+            else:
+                self._tell_resting(orders, begun, resting)
         self._tell_each(orders, at, len(orders))
         orders.forget()
         self.venue.orders.forget_names(self.clock.now_ns)
 
-    def _tell_each(self, orders: OrderList, begun: int, end: int) -> None:
+    def _tell_each(self, orders: OrderList, begun: int, end: int, first_order_id: int = 0) -> None:
+        """Tell of orders one by one; those that rest have ids from `first_order_id` on."""
+        in_memory = self.venue.orders
         for index in range(begun, end):
-            entry = orders.entries.get(index)
-            outcome = Outcome(failure=orders.failure) if entry is None else self._placed(entry, orders)
-            orders.sinks[index].told(orders.tokens[index], outcome)
+            if orders.failure is not None:
+                # Each its own, since each may be raised.
+                failure = Unavailable(
+                    orders.failure.message, code=orders.failure.code, retry_after_s=orders.failure.retry_after_s
+                )
+                outcome = Outcome(failure=failure)
+            elif first_order_id:
+                record = in_memory[first_order_id + index - begun]
+                outcome = Outcome(Placement(record, in_memory.fills(record.order_id)))
+            else:
+                outcome = self._placed(orders.entries[index], orders)
+            _tell(orders.sinks[index].told, orders.tokens[index], outcome)
             for each in orders.waiting.pop(index, ()):
-                each(outcome.again())
+                _tell(each, outcome.again())
 
     def _tell_resting(self, orders: OrderList, begun: int, resting: RestingOrders) -> None:
-        orders_in_memory = self.venue.orders
-        if resting.left < len(resting):
-            # Something has come of some of them since, in the same batch; each is told as it stands.
-            for index, order_id in enumerate(
-                range(resting.first_order_id, resting.first_order_id + len(resting)), begun
-            ):
-                record = orders_in_memory[order_id]
-                outcome = Outcome(Placement(record, orders_in_memory.fills(order_id)))
-                orders.sinks[index].told(orders.tokens[index], outcome)
-                for each in orders.waiting.pop(index, ()):
-                    each(outcome.again())
-            return
         at, end = begun, begun + len(resting)
         for sink, group in groupby(orders.sinks[begun:end]):
             until = at + len(list(group))
-            sink.rested(resting, at - begun, orders.tokens[at:until])
+            _tell(sink.rested, resting, at - begun, orders.tokens[at:until])
             at = until
-        if not orders.waiting:
-            return
         for index in sorted(orders.waiting):
             if begun <= index < end:
-                record = orders_in_memory[resting.first_order_id + index - begun]
+                record = self.venue.orders[resting.first_order_id + index - begun]
                 for each in orders.waiting.pop(index):
-                    each(Outcome(Placement(record, repeated=True)))
+                    _tell(each, Outcome(Placement(record, repeated=True)))
 
     def when_placed(self, account: int, client_order_id: str, then: Callable[[], None]) -> bool:
         """Call `then` once the order of a client order id, which is on its way, has been placed or refused.
@@ -463,6 +464,14 @@ async def _outcome_of(submit: Callable[[Done], None]) -> Placement:
     if outcome.placement is None:
         raise outcome.failure or InvariantViolation("an outcome is a placement or a failure")
     return outcome.placement
+
+
+def _tell(hears: Callable[..., None], *what: Any) -> None:
+    try:
+        hears(*what)
+    # A bug in one answer must not keep the others from theirs; the supervisor hears of it and stops the process.
+    except Exception as exc:
+        asyncio.get_running_loop().call_exception_handler({"message": "an answer could not be given", "exception": exc})
 
 
 def _refuse_row(row: list[int]) -> None:

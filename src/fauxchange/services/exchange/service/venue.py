@@ -307,7 +307,7 @@ class Venue:
             return False
         run = RestingOrders(resting.orders, tuple(orders.names[begun:end]), registry.symbols)
         postings = LedgerRows(resting.postings, registry.asset_names)
-        orders.runs.append((begun, run))
+        orders.add_run(begun, run)
         self.orders.rest(run)
         self._projector.resting.append(run)
         self._projector.postings.append(postings)
@@ -323,9 +323,9 @@ class Venue:
         for order_id, (account, number) in enumerate(columns, orders.first_order_id):
             private = self._private.get(account)
             if private is not None:
-                report = RestingReport(orders, order_id, self.registry.listings[number])
+                report = RestingReport(orders.single(order_id), self.registry.listings[number])
                 self._messages.append(private.report(report))
-        for account, asset in set(map(tuple, postings.numbers[:, [L_ACCOUNT, L_ASSET]].tolist())):
+        for account, asset in sorted(set(map(tuple, postings.numbers[:, [L_ACCOUNT, L_ASSET]].tolist()))):
             if account in self._private:
                 self._moved.setdefault(account, set()).add(asset)
 

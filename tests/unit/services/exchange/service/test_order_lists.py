@@ -1,6 +1,7 @@
 """Plain orders in lists: whatever is done, it comes to the same as with an entry for each order."""
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
@@ -16,6 +17,7 @@ from fauxchange.domain.errors import FauxchangeError, InvalidRequest, NotFound, 
 from fauxchange.domain.order_columns import RestingOrders
 from fauxchange.domain.orders import CLIENT_ORDER_ID_KEPT_NS, OrderRecord
 from fauxchange.domain.times import NS_PER_MS
+from fauxchange.services.exchange.core.layout import H_LAST_ORDER_ID
 from fauxchange.services.exchange.core.resting import MAX_PURSES
 from fauxchange.services.exchange.core.vocabulary import OrderStatus
 from fauxchange.services.exchange.service.entries import Entry, unpack_batch
@@ -58,6 +60,11 @@ class Trader:
         record = placement.order
         listing = self.exchange.service.listing_of(record.symbol)
         return f"{placement.repeated} {render.order_json(record, listing, placement.fills).decode()}"
+
+
+def runs_in_memory() -> int:
+    gc.collect()
+    return sum(isinstance(each, RestingOrders) for each in gc.get_objects())
 
 
 async def started(journal: bool = False) -> Exchange:
@@ -390,3 +397,69 @@ async def test_orders_of_however_many_accounts_are_followed(exchange: Exchange, 
         assert (entry.free, entry.held) == (free, held)
     (balance,) = exchange.service.balances(numbers[0])
     assert (balance.free, balance.held) == (free, held)
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_what_few_orders_are_left_of_is_not_kept(exchange: Exchange, named: bool) -> None:
+    account = await exchange.account(USD="1000000")
+    trader = Trader(exchange)
+    before = runs_in_memory()
+    for number in range(MAX_ORDERS):
+        more = {"client_order_id": f"o{number}"} if named else {}
+        trader.place(account, order("buy", "0.1", "90", **more), number, in_lists=True)
+    await exchange.sequencer.run_dry()
+    records = exchange.venue.orders.open_orders
+    await exchange.projector.flush()
+    first = exchange.venue.engine.state.memory[H_LAST_ORDER_ID] - MAX_ORDERS + 1
+
+    async def cancel(numbers: range) -> int:
+        for number in numbers:
+            await exchange.service.cancel_order(account, str(first + number), ORIGIN)
+        await exchange.projector.flush()
+        return runs_in_memory() - before
+
+    kept = [await cancel(range(10)), await cancel(range(10, 110)), await cancel(range(110, MAX_ORDERS - 1))]
+
+    assert kept == [1, 1, 0]
+    assert [record.order_id for record in records(account)] == [first + MAX_ORDERS - 1]
+    if named:
+        canceled = await exchange.service.cancel_order(account, f"client:o{MAX_ORDERS - 1}", ORIGIN)
+        assert canceled.order.order_id == first + MAX_ORDERS - 1
+
+
+async def test_a_report_keeps_no_more_than_its_order(exchange: Exchange) -> None:
+    account, other = await exchange.account(USD="1000000"), await exchange.account(USD="1000000")
+    topics = exchange.venue.private_topics(account)
+    trader = Trader(exchange)
+    before = runs_in_memory()
+    for number in range(MANY):
+        whose = account if number == 3 else other
+        trader.place(whose, order("buy", "0.1", "90", client_order_id=f"o{number}"), number, in_lists=True)
+    await exchange.sequencer.run_dry()
+    await exchange.service.cancel_all(other, None, ORIGIN)
+    await exchange.service.cancel_all(account, None, ORIGIN)
+    await exchange.projector.flush()
+
+    new = next(iter(topics.orders.kept))
+
+    assert new.data.record.client_order_id == "o3"
+    assert runs_in_memory() == before
+
+
+async def test_a_bug_in_one_sink_keeps_no_other_from_its_answers(exchange: Exchange) -> None:
+    class Broken(Trader):
+        def rested(self, orders: RestingOrders, begun: int, tokens: Sequence[Any]) -> None:
+            raise RuntimeError("this sink is broken")
+
+    account = await exchange.account(USD="1000000")
+    broken, trader = Broken(exchange), Trader(exchange)
+    heard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+
+    for number in range(MANY):
+        chosen = broken if number < FEW_ORDERS else trader
+        chosen.place(account, order("buy", "0.1", "90"), number, in_lists=True)
+    await exchange.sequencer.run_dry()
+
+    assert [token for token, _ in trader.heard] == list(range(FEW_ORDERS, MANY))
+    assert [str(each["exception"]) for each in heard] == ["this sink is broken"]
