@@ -61,8 +61,6 @@ from fauxchange.services.exchange.core.vocabulary import (
     EVENT_ORDER_ACCEPTED,
 )
 
-MAX_PURSES: Final = 64
-"""So many different balances are followed at once."""
 P_ACCOUNT: Final = 0
 P_ASSET: Final = 1
 P_FREE: Final = 2
@@ -79,7 +77,11 @@ def find_resting(events: Int64Array, first_sequence: int, bounds: Int64Array, re
     at, count = 0, len(events)
     bounds[0] = 0
     for number in range(len(rests)):
-        is_resting = at < count and events[at, E_KIND] == EVENT_ORDER_ACCEPTED
+        is_resting = (
+            at < count
+            and events[at, E_KIND] == EVENT_ORDER_ACCEPTED
+            and events[at, E_SEQUENCE] == first_sequence + number
+        )
         account = events[at, E_ACCOUNT] if is_resting else -1
         at += is_resting
         while at < count and events[at, E_SEQUENCE] == first_sequence + number:
@@ -166,12 +168,11 @@ def follow_resting(
     """Write down orders that rest, what was posted for them, and what the books show.
 
     Return how many postings, purses and prices that are. A purse is an account's balance of an asset. Of a posting,
-    free and held are the sums of those to its purse so far, and a purse ends with the sums of all. The number of
-    purses is -1 if there are more than fit.
+    free and held are the sums of those to its purse so far, and a purse ends with the sums of all.
 
     Shapes: commands (n, COMMAND_WIDTH), events (m, EVENT_WIDTH), fingerprints (n,); written are orders
-            (n, len(ORDER_COLUMNS)), postings (m, len(LEDGER_COLUMNS)), purses (MAX_PURSES, PURSE_WIDTH), purse_of (m,),
-            by posting the row of its purse, and shown (4, m): instruments, sides, prices and lots
+            (n, len(ORDER_COLUMNS)), postings (m, len(LEDGER_COLUMNS)), purses (m, PURSE_WIDTH), purse_of (m,), by
+            posting the row of its purse, and shown (4, m): instruments, sides, prices and lots
     """
     order = posting_count = purse_count = shown_count = 0
     for at in range(len(events)):
@@ -185,8 +186,6 @@ def follow_resting(
             account, asset = events[at, E_ACCOUNT], events[at, E_ASSET]
             purse = find_purse(purses, purse_count, account, asset)
             if purse == purse_count:
-                if purse == MAX_PURSES:
-                    return posting_count, -1, shown_count
                 purses[purse, P_ACCOUNT], purses[purse, P_ASSET] = account, asset
                 purses[purse, P_FREE] = purses[purse, P_HELD] = 0
                 purse_count += 1

@@ -162,21 +162,14 @@ class LiveOrders:
                 if other in self._resting:
                     self._make(other, resting)
             for account in set(resting.numbers[:, O_ACCOUNT].tolist()):
-                del self._resting_of[account][resting]
+                self._resting_of[account].pop(resting, None)
         return record
 
     def _make(self, order_id: int, resting: RestingOrders) -> OrderRecord:
         record = resting.record(order_id)
-        account, name = record.account, record.client_order_id
         del self._resting[order_id]
-        self.by_id[order_id] = record
-        mine = self._open_of.get(account)
-        if mine is None:
-            mine = self._open_of[account] = {}
-        mine[order_id] = record
-        if name is not None:
-            self._named[account, name] = Placed(order_id, record.fingerprint)
         resting.left -= 1
+        self.add(record)
         return record
 
     def finish(self, record: OrderRecord) -> None:
@@ -201,6 +194,8 @@ class LiveOrders:
             for order_id, owner in enumerate(resting.numbers[:, O_ACCOUNT].tolist(), first):
                 if owner == account and order_id in self._resting:
                     self._made(order_id, resting)
+            # What is left of it is others'.
+            self._resting_of[account].pop(resting, None)
         mine = self._open_of.get(account, {})
         return [mine[order_id] for order_id in sorted(mine)]
 

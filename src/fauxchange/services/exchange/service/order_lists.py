@@ -175,7 +175,7 @@ class OrderList:
             return int(self.fingerprints[index])
         if self.names[index] is None:
             return 0
-        matrix = self._rows() if self.is_open else self.matrix
+        matrix = self.matrix if len(self.matrix) else self._rows()
         return hash_of(matrix[index].tobytes()[_CONTENT_AT:])
 
     def add_run(self, begun: int, orders: RestingOrders) -> None:

@@ -137,15 +137,12 @@ def plain_order(account: int, listing: Listing, request: OrderRequest) -> Plain 
     ):
         return None
     side, prevention = request.side, request.self_trade_prevention
-    return (
-        account,
-        listing.number,
-        _SIDES[side] if side in _SIDES else _number(_SIDES, side, "side"),
-        1 if request.post_only else 0,
-        0 if prevention is None else _number(_PREVENTIONS, prevention, "self_trade_prevention"),
-        count_steps(listing.instrument.prices, price, "price"),
-        count_steps(listing.instrument.quantities, quantity, "quantity"),
-    )
+    # What is wrong is told in the order in which `place_row` finds it.
+    side_number = _SIDES[side] if side in _SIDES else _number(_SIDES, side, "side")
+    lots = count_steps(listing.instrument.quantities, quantity, "quantity")
+    ticks = count_steps(listing.instrument.prices, price, "price")
+    prevention_number = 0 if prevention is None else _number(_PREVENTIONS, prevention, "self_trade_prevention")
+    return (account, listing.number, side_number, 1 if request.post_only else 0, prevention_number, ticks, lots)
 
 
 def _fill_amounts(row: list[int], listing: Listing, request: OrderRequest) -> None:

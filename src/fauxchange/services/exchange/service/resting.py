@@ -8,7 +8,6 @@ import numpy as np
 from fauxchange.domain.order_columns import L_FREE, L_HELD, LEDGER_COLUMNS, ORDER_COLUMNS
 from fauxchange.services.exchange.core.layout import COMMAND_WIDTH, EVENT_WIDTH, Int64Array
 from fauxchange.services.exchange.core.resting import (
-    MAX_PURSES,
     P_ACCOUNT,
     P_ASSET,
     P_FREE,
@@ -28,7 +27,6 @@ class Resting:
     def __init__(self, compiler: Callable[[Any], Any]) -> None:
         self._find = compiler(find_resting)
         self._follow = compiler(follow_resting)
-        self._purses = np.zeros((MAX_PURSES, PURSE_WIDTH), dtype=np.int64)
         self._make_room(0)
         self.orders: Int64Array = np.zeros((0, len(ORDER_COLUMNS)), dtype=np.int64)
         self.postings: Int64Array = np.zeros((0, len(LEDGER_COLUMNS)), dtype=np.int64)
@@ -36,6 +34,7 @@ class Resting:
         """Instrument, side, price and lots of all that the books have shown."""
 
     def _make_room(self, count: int) -> None:
+        self._purses = np.zeros((count, PURSE_WIDTH), dtype=np.int64)
         self._purse_of = np.zeros(count, dtype=np.int64)
         self._shown = np.zeros((4, count), dtype=np.int64)
 
@@ -47,8 +46,8 @@ class Resting:
 
     def follow(
         self, commands: Int64Array, events: Int64Array, fingerprints: Int64Array, purse_of: Callable[[int, int], Purse]
-    ) -> bool:
-        """Follow orders that rest, with their balances; False if there are too many of these, and nothing is done."""
+    ) -> None:
+        """Follow orders that rest, with their balances."""
         if len(events) > len(self._purse_of):
             self._make_room(2 * len(events))
         orders = np.empty((len(commands), len(ORDER_COLUMNS)), dtype=np.int64)
@@ -56,8 +55,6 @@ class Resting:
         posted, purses, shown = self._follow(
             commands, events, fingerprints, orders, postings, self._purses, self._purse_of, self._shown
         )
-        if purses < 0:
-            return False
         self.orders = orders
         # A copy, because whoever keeps it would keep the room for as many more with it.
         self.postings = postings = postings[:posted].copy()
@@ -74,7 +71,6 @@ class Resting:
             balance[0] += free
             balance[1] += held
         self.shown = zip(*self._shown[:, :shown].tolist(), strict=True)
-        return True
 
 
 def warm_up(compiler: Callable[[Any], Any]) -> None:

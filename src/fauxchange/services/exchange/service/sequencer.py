@@ -3,7 +3,8 @@
 Commands that arrive during one turn of the event loop, or while the journal stores the batch before, become one batch.
 While each turn brings more of them, a few turns are waited for, since a batch costs about as much as ten commands. It
 gets sequence numbers and the venue's time, is stored durably, and only then carried out and answered. While the journal
-stores a batch, the one before it is carried out.
+stores a batch, the one before it is carried out; so that there is one to carry out, of many commands that wait a batch
+is half.
 
 When storing fails nothing was carried out and nothing is acknowledged: callers are refused at once, and whether the
 batch was stored all the same is found out before the next one. If it was, it is carried out, late.

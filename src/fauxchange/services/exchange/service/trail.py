@@ -95,15 +95,9 @@ class TrailWriter:
 
     def take(self) -> OpenBlock | None:
         """Return what was added since the last call; None if that is nothing."""
-        block = self.gathered()
-        self._begin()
-        return block
-
-    def gathered(self) -> OpenBlock | None:
-        """Return what the next `take` would return by now."""
         if self.sequence < self._first:
             return None
-        return OpenBlock(
+        block = OpenBlock(
             width=COMMAND_WIDTH,
             event_width=EVENT_WIDTH,
             first_sequence=self._first,
@@ -112,6 +106,8 @@ class TrailWriter:
             last_ns=self._last_ns,
             parts=tuple(self._parts),
         )
+        self._begin()
+        return block
 
 
 @dataclass(frozen=True, slots=True)

@@ -293,18 +293,22 @@ class Venue:
         turns = [0, *(np.flatnonzero(np.diff(rests)) + 1).tolist(), len(orders)]
         for begun, end in pairwise(turns):
             part = written[bounds[begun] : bounds[end]]
-            if not rests[begun] or not self._rest(self._resting, orders, begun, end, part):
+            if rests[begun]:
+                self._rest(self._resting, orders, begun, end, part)
+            else:
                 entries = entries_of(orders, begun, end)
                 self._handle(entries, part)
                 orders.entries.update(enumerate(entries, begun))
         self._projector.record_list(orders, written, bounds.tolist())
+        if orders.failure is not None:
+            # Nobody is told any more, who would let go of it then.
+            orders.forget()
 
-    def _rest(self, resting: Resting, orders: OrderList, begun: int, end: int, written: Int64Array) -> bool:
-        """Follow orders that rest; False if that was not possible, and nothing is done."""
+    def _rest(self, resting: Resting, orders: OrderList, begun: int, end: int, written: Int64Array) -> None:
+        """Follow orders that rest."""
         registry = self.registry
         fingerprints = orders.fingerprints[begun:end]
-        if not resting.follow(orders.matrix[begun:end], written, fingerprints, self._purses.purse):
-            return False
+        resting.follow(orders.matrix[begun:end], written, fingerprints, self._purses.purse)
         run = RestingOrders(resting.orders, tuple(orders.names[begun:end]), registry.symbols)
         postings = LedgerRows(resting.postings, registry.asset_names)
         orders.add_run(begun, run)
@@ -315,7 +319,6 @@ class Venue:
             self._touched[number][side][price_ticks] = lots
         if self._private:
             self._report_resting(run, postings)
-        return True
 
     def _report_resting(self, orders: RestingOrders, postings: LedgerRows) -> None:
         """Tell accounts that follow their orders and balances of orders that rest."""
@@ -325,7 +328,7 @@ class Venue:
             if private is not None:
                 report = RestingReport(orders.single(order_id), self.registry.listings[number])
                 self._messages.append(private.report(report))
-        for account, asset in sorted(set(map(tuple, postings.numbers[:, [L_ACCOUNT, L_ASSET]].tolist()))):
+        for account, asset in dict.fromkeys(map(tuple, postings.numbers[:, [L_ACCOUNT, L_ASSET]].tolist())):
             if account in self._private:
                 self._moved.setdefault(account, set()).add(asset)
 

@@ -13,7 +13,6 @@ from fauxchange.data.memory.adapter import MemoryDataAdapter
 from fauxchange.data.ports import FillQuery, LedgerQuery, OrderQuery, Projection
 from fauxchange.domain.errors import DamagedJournal, Forbidden, Unavailable
 from fauxchange.domain.times import NS_PER_S
-from fauxchange.domain.trail import GENESIS
 from fauxchange.platform.ports import DependencyStatus
 from fauxchange.services.exchange.app.offline import rebuild_read_models, verify_stores
 from fauxchange.services.exchange.core.commands import withdraw
@@ -31,11 +30,11 @@ QUOTES = sorted((side, price) for away in range(3) for side, price in ((0, BID -
 
 
 async def trail_hash_of(world: FlowWorld, data: MemoryDataAdapter) -> str:
-    """Return the hash of the last record of the trail, whether it is stored by now or not."""
+    """Return the hash of the last record of the trail."""
+    await world.exchange.projector.flush()
     last = await data.exchange.last_trail()
-    last_hash = GENESIS if last is None else bytes.fromhex(last.hash)
-    gathered = world.exchange.projector.trail.gathered()
-    return (last_hash if gathered is None else gathered.hash_after(last_hash)).hex()
+    assert last is not None
+    return last.hash
 
 
 @pytest.fixture

@@ -79,9 +79,8 @@ def test_numbers_postings_and_what_is_shown_are_written_down(compiler: Callable[
     purses = {(3, 1): [1_000_000, 0], (4, 0): [1_000_000, 0]}
     resting = Resting(compiler)
 
-    followed = resting.follow(commands, events, np.array([7, 0, 9]), lambda account, asset: purses[account, asset])
+    resting.follow(commands, events, np.array([7, 0, 9]), lambda account, asset: purses[account, asset])
 
-    assert followed
     columns = [O_ORDER_ID, O_ACCOUNT, O_PRICE_TICKS, O_ORDER_LOTS, O_FINGERPRINT]
     assert resting.orders[:, columns].tolist() == [[1, 3, 90, 5, 7], [2, 4, 110, 7, 0], [3, 3, 90, 2, 9]]
     assert resting.postings[:, [L_ACCOUNT, L_ASSET, L_FREE, L_HELD]].tolist() == [
