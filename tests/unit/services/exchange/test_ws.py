@@ -706,7 +706,7 @@ async def test_a_bug_is_not_told_to_the_client(running: Running) -> None:
     def fail(*_: object) -> None:
         raise FauxchangeError("table orders is locked by pid 7")
 
-    running.exchange.submit_plain = fail  # type: ignore[assignment,method-assign]
+    running.exchange.submit_plain = fail  # type: ignore[assignment,method-assign]  # a failure that cannot be had otherwise
     async with running.trader() as client:
         answer = await client.ask("place", order=ORDER)
 
@@ -765,7 +765,7 @@ async def test_a_session_that_leaves_nothing_knows_its_orders_by_their_records(r
     def refuse(*_: object) -> bool:
         raise AssertionError("its orders are not placed in columns")
 
-    running.exchange.submit_plain = refuse  # type: ignore[assignment,method-assign]
+    running.exchange.submit_plain = refuse  # type: ignore[assignment,method-assign]  # so that a call is seen
     async with running.trader(cancel_on_disconnect=True) as client:
         answer = await client.ask("place", order=ORDER)
 

@@ -61,11 +61,11 @@ from fauxchange.services.exchange.core.vocabulary import (
     EVENT_ORDER_ACCEPTED,
 )
 
-P_ACCOUNT: Final = 0
-P_ASSET: Final = 1
-P_FREE: Final = 2
-P_HELD: Final = 3
-PURSE_WIDTH: Final = 4
+S_ACCOUNT: Final = 0
+S_ASSET: Final = 1
+S_FREE: Final = 2
+S_HELD: Final = 3
+SUM_WIDTH: Final = 4
 
 
 @kernel
@@ -112,19 +112,19 @@ def write_order(command: Int64Array, event: Int64Array, fingerprint: int, order:
 
 
 @kernel
-def find_purse(purses: Int64Array, count: int, account: int, asset: int) -> int:
-    """Return the row of a purse, the first free one if it is none of the first `count`."""
-    purse = 0
-    while purse < count and (purses[purse, P_ACCOUNT] != account or purses[purse, P_ASSET] != asset):
-        purse += 1
-    return purse
+def find_sum(sums: Int64Array, count: int, account: int, asset: int) -> int:
+    """Return the row of an account and asset, the first free one if it is none of the first `count`."""
+    which = 0
+    while which < count and (sums[which, S_ACCOUNT] != account or sums[which, S_ASSET] != asset):
+        which += 1
+    return which
 
 
 @kernel
-def write_posting(event: Int64Array, purse: Int64Array, posting: Int64Array) -> None:
-    """Write down a posting. Shapes: (EVENT_WIDTH,), (PURSE_WIDTH,), (len(LEDGER_COLUMNS),)."""
-    purse[P_FREE] += event[E_DELTA_FREE]
-    purse[P_HELD] += event[E_DELTA_HELD]
+def write_posting(event: Int64Array, total: Int64Array, posting: Int64Array) -> None:
+    """Write down a posting. Shapes: (EVENT_WIDTH,), (SUM_WIDTH,), (len(LEDGER_COLUMNS),)."""
+    total[S_FREE] += event[E_DELTA_FREE]
+    total[S_HELD] += event[E_DELTA_HELD]
     posting[L_EVENT_SEQUENCE] = event[E_EVENT_SEQUENCE]
     posting[L_SEQUENCE] = event[E_SEQUENCE]
     posting[L_TS_NS] = event[E_TS_NS]
@@ -134,8 +134,8 @@ def write_posting(event: Int64Array, purse: Int64Array, posting: Int64Array) -> 
     posting[L_DELTA_HELD] = event[E_DELTA_HELD]
     posting[L_CAUSE] = event[E_CAUSE]
     posting[L_ORDER_ID] = event[E_ORDER_ID]
-    posting[L_FREE] = purse[P_FREE]
-    posting[L_HELD] = purse[P_HELD]
+    posting[L_FREE] = total[S_FREE]
+    posting[L_HELD] = total[S_HELD]
 
 
 @kernel
@@ -161,20 +161,20 @@ def follow_resting(
     fingerprints: Int64Array,
     orders: Int64Array,
     postings: Int64Array,
-    purses: Int64Array,
-    purse_of: Int64Array,
+    sums: Int64Array,
+    sum_of: Int64Array,
     shown: Int64Array,
 ) -> tuple[int, int, int]:
     """Write down orders that rest, what was posted for them, and what the books show.
 
-    Return how many postings, purses and prices that are. A purse is an account's balance of an asset. Of a posting,
-    free and held are the sums of those to its purse so far, and a purse ends with the sums of all.
+    Return how many postings, sums and prices that are. There is a sum for each account and asset. Of a posting, free
+    and held are what those to its account and asset add up to so far; the sum ends with all of them.
 
     Shapes: commands (n, COMMAND_WIDTH), events (m, EVENT_WIDTH), fingerprints (n,); written are orders
-            (n, len(ORDER_COLUMNS)), postings (m, len(LEDGER_COLUMNS)), purses (m, PURSE_WIDTH), purse_of (m,), by
-            posting the row of its purse, and shown (4, m): instruments, sides, prices and lots
+            (n, len(ORDER_COLUMNS)), postings (m, len(LEDGER_COLUMNS)), sums (m, SUM_WIDTH), sum_of (m,), by
+            posting the row of its sum, and shown (4, m): instruments, sides, prices and lots
     """
-    order = posting_count = purse_count = shown_count = 0
+    order = posting_count = sum_count = shown_count = 0
     for at in range(len(events)):
         kind = events[at, E_KIND]
         if kind == EVENT_ORDER_ACCEPTED:
@@ -184,12 +184,12 @@ def follow_resting(
             shown_count = show(events[at], shown, shown_count)
         else:
             account, asset = events[at, E_ACCOUNT], events[at, E_ASSET]
-            purse = find_purse(purses, purse_count, account, asset)
-            if purse == purse_count:
-                purses[purse, P_ACCOUNT], purses[purse, P_ASSET] = account, asset
-                purses[purse, P_FREE] = purses[purse, P_HELD] = 0
-                purse_count += 1
-            purse_of[posting_count] = purse
-            write_posting(events[at], purses[purse], postings[posting_count])
+            which = find_sum(sums, sum_count, account, asset)
+            if which == sum_count:
+                sums[which, S_ACCOUNT], sums[which, S_ASSET] = account, asset
+                sums[which, S_FREE] = sums[which, S_HELD] = 0
+                sum_count += 1
+            sum_of[posting_count] = which
+            write_posting(events[at], sums[which], postings[posting_count])
             posting_count += 1
-    return posting_count, purse_count, shown_count
+    return posting_count, sum_count, shown_count

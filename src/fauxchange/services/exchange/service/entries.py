@@ -105,10 +105,13 @@ class Block:
         self.events: Int64Array | None = None
         self.failure: FauxchangeError | None = None
 
+    def __len__(self) -> int:
+        return len(self.matrix)
+
     @property
     def last_sequence(self) -> int:
         """The sequence of the last command."""
-        return self.sequence + len(self.matrix) - 1
+        return self.sequence + len(self) - 1
 
     def stamp(self, first_sequence: int, after_ns: int, now_ns: int, pack: Pack = pack_columns) -> None:
         """Give the rows their sequences, and times between what comes before them and now; then pack them."""
@@ -217,9 +220,7 @@ def is_single(item: Item) -> bool:
 
 def size_of(item: Item) -> int:
     """Return how many commands an item is."""
-    if isinstance(item, Entry):
-        return 1
-    return len(item.matrix) if isinstance(item, Block) else len(item)
+    return 1 if isinstance(item, Entry) else len(item)
 
 
 class _Singles(msgspec.Struct, array_like=True, tag=0):

@@ -114,8 +114,10 @@ class LiveOrders:
 
     def __getitem__(self, order_id: int) -> OrderRecord:
         """Return an order that is in memory."""
-        record = self.by_id.get(order_id)
-        return self._made(order_id, self._resting[order_id]) if record is None else record
+        record = self.get(order_id)
+        if record is None:
+            raise KeyError(order_id)
+        return record
 
     def __contains__(self, order_id: int) -> bool:
         """Say whether an order is in memory."""

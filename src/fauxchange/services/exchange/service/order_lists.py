@@ -69,7 +69,6 @@ class OrderList:
     __slots__ = (
         "_accounts",
         "_asked",
-        "_names",
         "done",
         "entries",
         "failure",
@@ -93,9 +92,8 @@ class OrderList:
         self.done = done
         self.is_open = True
         self._asked: list[int] = []
-        self._names: list[str | None] = []
         self._accounts: Int64Array = _NO_NUMBERS
-        self.names: Sequence[str | None] = self._names
+        self.names: list[str | None] = []
         self.origins: list[Origin] = []
         self.sinks: list[OrderSink] = []
         self.tokens: list[Any] = []
@@ -119,11 +117,11 @@ class OrderList:
     def add(self, order: Plain, name: str | None, origin: Origin, sink: OrderSink, token: Any) -> None:
         """Take in one more order."""
         self._asked.extend(order)
-        self._names.append(name)
+        self.names.append(name)
         self.origins.append(origin)
         self.sinks.append(sink)
         self.tokens.append(token)
-        if len(self._names) == MAX_ORDERS:
+        if len(self.names) == MAX_ORDERS:
             self.is_open = False
 
     def seal(self, first_sequence: int, ts_ns: int) -> None:
@@ -201,9 +199,8 @@ class OrderList:
     def forget(self) -> None:
         """Let go of what nobody needs once everybody has been told: the list is kept for its client order ids."""
         self._accounts = self.matrix[:, C_ACCOUNT].copy()
-        self.names = tuple(self._names)
         self.matrix, self.packed = _NO_ROWS, b""
-        self._asked, self._names, self.notes, self.origins, self.sinks, self.tokens = [], [], [], [], [], []
+        self._asked, self.notes, self.origins, self.sinks, self.tokens = [], [], [], [], []
         self.runs, self.entries, self.waiting = [], {}, {}
 
 

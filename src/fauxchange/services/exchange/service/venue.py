@@ -8,7 +8,7 @@ batches, so that a restarted process knows what the one before it knew.
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -98,6 +98,7 @@ from fauxchange.services.exchange.core.vocabulary import (
     ORDER_PARTIALLY_FILLED,
 )
 from fauxchange.services.exchange.service.background import Survey
+from fauxchange.services.exchange.service.balances import Balances
 from fauxchange.services.exchange.service.catalogue import Catalogue
 from fauxchange.services.exchange.service.channels import (
     BookTopic,
@@ -113,7 +114,6 @@ from fauxchange.services.exchange.service.idempotency import IdempotencyIndex
 from fauxchange.services.exchange.service.live_orders import LiveOrders
 from fauxchange.services.exchange.service.order_lists import OrderList
 from fauxchange.services.exchange.service.projections import Projector
-from fauxchange.services.exchange.service.purses import Purses
 from fauxchange.services.exchange.service.records import background_fill, new_fill, new_order
 from fauxchange.services.exchange.service.registry import Registry
 from fauxchange.services.exchange.service.requests import Balance, Origin, Transfer
@@ -164,7 +164,7 @@ class Venue:
         projector.document, projector.stored = self.document, self.orders.forget_stored
         self._keep = keep
         self._private: dict[int, PrivateTopics] = {}
-        self._purses = Purses(registry)
+        self._balances = Balances(registry)
         # What one batch has changed so far.
         self._messages: list[StreamMessage] = []
         self._touched: defaultdict[int, Touched] = defaultdict(_untouched)
@@ -209,7 +209,7 @@ class Venue:
         """Read balances and books from the kernel's state: what follows is kept up from its events."""
         self.sequence, self.event_sequence, self.ts_ns = sequence, event_sequence, ts_ns
         state = self.engine.state
-        self._purses.take_up(state)
+        self._balances.take_up(state)
         for listing in self.registry.listings:
             self._open_market(listing)
         for topic in self.books:
@@ -230,20 +230,17 @@ class Venue:
         """Carry out a batch and follow what it changes; each entry gets its events."""
         count = self.engine.run(batch.rows)
         written = words(self.engine.written(count))
-        if batch.is_mixed:
-            at, sequence = 0, batch.first_sequence
-            for part in batch.parts():
-                sequence += len(part.matrix) if isinstance(part, Block) else len(part)
-                over = int(np.searchsorted(written[:, E_SEQUENCE], sequence))
-                if isinstance(part, Block):
-                    self._follow_block(part, written[at:over])
-                elif isinstance(part, OrderList):
-                    self._follow_list(part, written[at:over])
-                else:
-                    self._follow(part, batch, written[at:over])
-                at = over
-        else:
-            self._follow(cast("Sequence[Entry]", batch.entries), batch, written)
+        at, sequence = 0, batch.first_sequence
+        for part in batch.parts():
+            sequence += len(part)
+            over = int(np.searchsorted(written[:, E_SEQUENCE], sequence))
+            if isinstance(part, Block):
+                self._follow_block(part, written[at:over])
+            elif isinstance(part, OrderList):
+                self._follow_list(part, written[at:over])
+            else:
+                self._follow(part, batch, written[at:over])
+            at = over
         self.sequence, self.ts_ns = batch.last_sequence, batch.ts_ns
         if count:
             self.event_sequence = int(written[-1, E_EVENT_SEQUENCE])
@@ -308,14 +305,14 @@ class Venue:
         """Follow orders that rest."""
         registry = self.registry
         fingerprints = orders.fingerprints[begun:end]
-        resting.follow(orders.matrix[begun:end], written, fingerprints, self._purses.purse)
-        run = RestingOrders(resting.orders, tuple(orders.names[begun:end]), registry.symbols)
-        postings = LedgerRows(resting.postings, registry.asset_names)
+        numbers, rows, shown = resting.follow(orders.matrix[begun:end], written, fingerprints, self._balances.funds)
+        run = RestingOrders(numbers, tuple(orders.names[begun:end]), registry.symbols)
+        postings = LedgerRows(rows, registry.asset_names)
         orders.add_run(begun, run)
         self.orders.rest(run)
         self._projector.resting.append(run)
         self._projector.postings.append(postings)
-        for number, side, price_ticks, lots in resting.shown:
+        for number, side, price_ticks, lots in shown:
             self._touched[number][side][price_ticks] = lots
         if self._private:
             self._report_resting(run, postings)
@@ -344,7 +341,7 @@ class Venue:
                 handler(event, _NO_ENTRY)
         touched = self._touched
         for asset, amount in seen.fees:
-            self._purses.purse(FEE_ACCOUNT, asset)[0] += amount
+            self._balances.funds(FEE_ACCOUNT, asset)[0] += amount
         for number, side, price_ticks, lots in seen.shown:
             touched[number][side][price_ticks] = lots
         self._projector.record_block(block, events, seen.told)
@@ -513,10 +510,10 @@ class Venue:
         if account in self._background:
             # What they have is in the kernel's state.
             return
-        purse = self._purses.purse(account, asset)
+        funds = self._balances.funds(account, asset)
         delta_free, delta_held = event[E_DELTA_FREE], event[E_DELTA_HELD]
-        purse[0] += delta_free
-        purse[1] += delta_held
+        funds[0] += delta_free
+        funds[1] += delta_held
         if account in self._private:
             self._moved.setdefault(account, set()).add(asset)
         if account == HOUSE_ACCOUNT and cause in {CAUSE_RESERVE, CAUSE_RELEASE}:
@@ -536,8 +533,8 @@ class Venue:
                 delta_held=delta_held,
                 cause=cause,
                 order_id=event[E_ORDER_ID],
-                free=purse[0],
-                held=purse[1],
+                free=funds[0],
+                held=funds[1],
             )
         )
 
@@ -561,7 +558,7 @@ class Venue:
 
     def balance(self, account: int, asset: int) -> Balance:
         """Return what an account has of an asset."""
-        return self._purses.balance(account, asset, self.engine.state)
+        return self._balances.balance(account, asset, self.engine.state)
 
     def balances_of(self, account: int) -> list[Balance]:
         """Return an account's balances that are not zero."""

@@ -75,15 +75,6 @@ class Trader:
         return f"{placement.repeated} {render.order_json(record, listing, placement.fills).decode()}"
 
 
-async def place_others(exchange: Exchange) -> None:
-    """Place orders of somebody else: what was made of the last ones is kept until then."""
-    account, trader = await exchange.account(USD="1000"), Trader(exchange)
-    for number in range(FEW_ORDERS):
-        trader.place(account, order("buy", "0.1", "80"), number, in_lists=True)
-    await exchange.sequencer.run_dry()
-    assert trader.in_columns == FEW_ORDERS
-
-
 async def started(journal: bool = False) -> Exchange:
     adapter = MemoryDataAdapter()
     await adapter.connect()
@@ -495,7 +486,6 @@ async def test_what_few_orders_are_left_of_is_not_kept(exchange: Exchange, named
         trader.place(account, order("buy", "0.1", "90", **more), number, in_lists=True)
     await exchange.sequencer.run_dry()
     first = exchange.venue.engine.state.memory[H_LAST_ORDER_ID] - MAX_ORDERS + 1
-    await place_others(exchange)
     await exchange.projector.flush()
     records = exchange.venue.orders.open_orders
 
@@ -522,7 +512,6 @@ async def test_a_report_keeps_no_more_than_its_order(exchange: Exchange) -> None
         whose = account if number == 3 else other
         trader.place(whose, order("buy", "0.1", "90", client_order_id=f"o{number}"), number, in_lists=True)
     await exchange.sequencer.run_dry()
-    await place_others(exchange)
     await exchange.service.cancel_all(other, None, ORIGIN)
     await exchange.service.cancel_all(account, None, ORIGIN)
     await exchange.projector.flush()

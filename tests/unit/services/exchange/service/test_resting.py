@@ -76,29 +76,29 @@ def test_those_that_rest_are_told_from_those_that_trade_or_are_refused(compiler:
 
 def test_numbers_postings_and_what_is_shown_are_written_down(compiler: Callable[[Any], Any]) -> None:
     commands, events = carried_out((3, Side.BUY, 90, 5), (4, Side.SELL, 110, 7), (3, Side.BUY, 90, 2))
-    purses = {(3, 1): [1_000_000, 0], (4, 0): [1_000_000, 0]}
-    resting = Resting(compiler)
+    funds = {(3, 1): [1_000_000, 0], (4, 0): [1_000_000, 0]}
 
-    resting.follow(commands, events, np.array([7, 0, 9]), lambda account, asset: purses[account, asset])
+    orders, postings, shown = Resting(compiler).follow(
+        commands, events, np.array([7, 0, 9]), lambda account, asset: funds[account, asset]
+    )
 
     columns = [O_ORDER_ID, O_ACCOUNT, O_PRICE_TICKS, O_ORDER_LOTS, O_FINGERPRINT]
-    assert resting.orders[:, columns].tolist() == [[1, 3, 90, 5, 7], [2, 4, 110, 7, 0], [3, 3, 90, 2, 9]]
-    assert resting.postings[:, [L_ACCOUNT, L_ASSET, L_FREE, L_HELD]].tolist() == [
+    assert orders[:, columns].tolist() == [[1, 3, 90, 5, 7], [2, 4, 110, 7, 0], [3, 3, 90, 2, 9]]
+    assert postings[:, [L_ACCOUNT, L_ASSET, L_FREE, L_HELD]].tolist() == [
         [3, 1, 1_000_000 - 450, 450],
         [4, 0, 1_000_000 - 7, 7],
         [3, 1, 1_000_000 - 630, 630],
     ]
-    assert purses == {(3, 1): [1_000_000 - 630, 630], (4, 0): [1_000_000 - 7, 7]}
-    assert list(resting.shown) == [(0, 0, 90, 5), (0, 1, 110, 7), (0, 0, 90, 7)]
+    assert funds == {(3, 1): [1_000_000 - 630, 630], (4, 0): [1_000_000 - 7, 7]}
+    assert list(shown) == [(0, 0, 90, 5), (0, 1, 110, 7), (0, 0, 90, 7)]
 
 
 def test_of_one_price_in_a_row_only_the_last_is_shown(compiler: Callable[[Any], Any]) -> None:
     commands, events = carried_out(*((3, Side.BUY, 90, lots) for lots in (5, 1, 2)))
-    resting = Resting(compiler)
 
-    resting.follow(commands, events, np.zeros(3, dtype=np.int64), lambda account, asset: [0, 0])
+    *_, shown = Resting(compiler).follow(commands, events, np.zeros(3, dtype=np.int64), lambda account, asset: [0, 0])
 
-    assert list(resting.shown) == [(0, 0, 90, 8)]
+    assert list(shown) == [(0, 0, 90, 8)]
 
 
 def test_it_can_be_compiled_ahead(compiler: Callable[[Any], Any]) -> None:
